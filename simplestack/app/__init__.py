@@ -1,0 +1,1 @@
+"""Settings, the turn of a request, and the assembly of the service."""

@@ -1,0 +1,1 @@
+"""The SIP grammar: bytes to messages and back, with no behaviour."""

@@ -1,0 +1,273 @@
+"""The state of one address-of-record (AOR): its records, and the changes made to them."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, TypeAlias, TypeVar
+
+__all__ = [
+    "RECORD_KINDS",
+    "Binding",
+    "ChangeSet",
+    "Document",
+    "Publication",
+    "Record",
+    "Removed",
+    "ResourceState",
+    "Subscription",
+]
+
+
+class Binding(NamedTuple):
+    """A contact bound to an AOR by REGISTER (RFC 3261 §10.3).
+
+    ``id`` names the contact in registration information (RFC 3680 §5.2.2) and lasts as long as
+    the binding does.  Times are seconds of the wall clock.
+    """
+
+    aor: str
+    id: str
+    #: The Contact URI as it was registered.
+    uri: str
+    #: The key by which two registrations are of the same contact: the comparable form of the URI,
+    #: or instance and reg-id where the client sent them (RFC 5626 §6).
+    key: str
+    display_name: str
+    #: Contact header field parameters as registered, without q and expires: ";a=b;c".
+    params: str
+    #: Priority in thousandths, 0 to 1000.
+    q: int
+    call_id: str
+    cseq: int
+    expires_at: float
+    registered_at: float
+    refreshed_at: float
+    #: What happened last: registered, created, refreshed, shortened … (RFC 3680 §5.2.2).
+    event: str
+    #: Path header field values, in order, joined by ", " (RFC 3327).
+    path: str
+    instance: str
+    reg_id: int
+    user_agent: str
+    #: The flow that the registration came by, as ``Flow.key``.
+    flow: str
+
+
+class Publication(NamedTuple):
+    """Event state published with PUBLISH (RFC 3903)."""
+
+    aor: str
+    #: Stays the same while the entity-tag changes with every PUBLISH.
+    id: str
+    package: str
+    entity_tag: str
+    #: The authenticated identity that publishes.
+    publisher: str
+    content_type: str
+    body: bytes
+    published_at: float
+    expires_at: float
+
+
+class Subscription(NamedTuple):
+    """A subscription to the state of an AOR, with its dialog (RFC 6665), or a waiting watcher.
+
+    ``status`` is pending, active or waiting (RFC 3857 §4.7.1); a waiting one has no dialog any
+    more and ``expires_at`` is when it is forgotten.
+    """
+
+    aor: str
+    #: Names the watcher in watcher information (RFC 3858 §4.1).
+    id: str
+    package: str
+    status: str
+    #: The winfo event that led to the status: subscribe, approved, … (RFC 3858 §4.1).
+    event: str
+    #: The AOR of the watcher as it was authenticated.
+    watcher: str
+    display_name: str
+    call_id: str
+    local_tag: str
+    remote_tag: str
+    #: The dialog's local URI, the To of the SUBSCRIBE, as header field text without the tag.
+    local_uri: str
+    #: The dialog's remote URI, the From of the SUBSCRIBE, as header field text without the tag.
+    remote_uri: str
+    #: The Contact URI of the subscriber.
+    remote_target: str
+    #: Record-Route of the SUBSCRIBE in its order, joined by ", ": the route set of the notifier.
+    route_set: str
+    #: The Contact URI that the notifier gave.
+    contact: str
+    remote_cseq: int
+    #: CSeq numbers of NOTIFY up to this one may have been used; a restart goes on above it.
+    cseq_reserved: int
+    #: The ``id`` parameter of the Event header field.
+    event_id: str
+    #: All other Event parameters, as text: ";a=b".
+    event_params: str
+    #: Accept header field values, joined by ", ".
+    accept: str
+    #: The content type of the SUBSCRIBE body and the body: a filter or a list.
+    content_type: str
+    body: bytes
+    subscribed_at: float
+    expires_at: float
+    #: The flow that the last SUBSCRIBE came by, as ``Flow.key``.
+    flow: str
+    #: 1 where the NOTIFY must go back by the flow: the client is behind a NAT or asked for it.
+    by_flow: int
+    user_agent: str
+
+
+class Document(NamedTuple):
+    """An XCAP document (RFC 4825) in the tree of the AOR."""
+
+    aor: str
+    #: ``auid/path`` with the path below the user's directory: ``pres-rules/index``.
+    id: str
+    auid: str
+    path: str
+    entity_tag: str
+    content_type: str
+    body: bytes
+    modified_at: float
+
+
+Record: TypeAlias = Binding | Publication | Subscription | Document
+Kind: TypeAlias = type[Binding] | type[Publication] | type[Subscription] | type[Document]
+R = TypeVar("R", Binding, Publication, Subscription, Document)
+
+#: Every kind of record, in a fixed order.  Each is one table whose key is ``(aor, id)``.
+RECORD_KINDS: tuple[Kind, ...] = (Binding, Publication, Subscription, Document)
+
+
+class Removed(NamedTuple):
+    """The removal of a record, and why.
+
+    ``reason`` is the event that the packages report: of a binding one of RFC 3680 §5.2.2
+    (expired, unregistered, deactivated, rejected, probation), of a subscription the reason code
+    of Subscription-State (RFC 6665 §4.1.3) or ``"timeout"`` on unsubscribing.
+    ``silent`` removals send nothing to the subscriber: its dialog is gone.
+    """
+
+    record: Record
+    reason: str
+    retry_after: int | None = None
+    silent: bool = False
+
+
+class ChangeSet:
+    """What one turn changes of one AOR: ``(kind, id) → record | Removed``.
+
+    The same object updates memory, the store and other nodes.  Later entries replace earlier ones.
+    """
+
+    __slots__ = ("aor", "entries")
+
+    def __init__(self, aor: str, records: Iterable[Record] = ()) -> None:
+        self.aor = aor
+        self.entries: dict[tuple[Kind, str], Record | Removed] = {
+            (type(record), record.id): record for record in records
+        }
+
+    def put(self, record: Record) -> None:
+        """Create or replace a record."""
+        self.entries[type(record), record.id] = record
+
+    def remove(
+        self,
+        record: Record,
+        reason: str,
+        *,
+        retry_after: int | None = None,
+        silent: bool = False,
+    ) -> None:
+        """Remove a record; one that was never stored may be removed as well."""
+        self.entries[type(record), record.id] = Removed(record, reason, retry_after, silent)
+
+    def update(self, other: "ChangeSet") -> None:
+        """Take over the entries of another change set of the same AOR."""
+        self.entries.update(other.entries)
+
+    def of(self, kind: type[R]) -> Iterator[R | Removed]:
+        """The entries of one kind."""
+        for (entry_kind, _), entry in self.entries.items():
+            if entry_kind is kind:
+                yield entry  # type: ignore[misc]  # the key says which kind the entry is
+
+    def touches(self, kind: Kind) -> bool:
+        """Whether any entry is of this kind."""
+        return any(entry_kind is kind for entry_kind, _ in self.entries)
+
+    def __bool__(self) -> bool:
+        return bool(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ChangeSet):
+            return NotImplemented
+        return self.aor == other.aor and self.entries == other.entries
+
+    def __hash__(self) -> int:
+        raise TypeError("a ChangeSet is mutable")
+
+    def __repr__(self) -> str:
+        return f"ChangeSet({self.aor!r}, {list(self.entries.values())!r})"
+
+
+class ResourceState:
+    """All records of one AOR: the unit of memory, of ordering and of sharding."""
+
+    __slots__ = ("aor", "bindings", "documents", "publications", "subscriptions")
+
+    def __init__(self, aor: str, records: Iterable[Record] = ()) -> None:
+        self.aor = aor
+        self.bindings: dict[str, Binding] = {}
+        self.publications: dict[str, Publication] = {}
+        self.subscriptions: dict[str, Subscription] = {}
+        self.documents: dict[str, Document] = {}
+        if records:
+            self.apply(ChangeSet(aor, records))
+
+    def apply(self, changes: ChangeSet) -> None:
+        """Make the changes.  Total: it can't fail, and applying twice is applying once."""
+        for (kind, key), entry in changes.entries.items():
+            records = self._records(kind)
+            if type(entry) is Removed:
+                records.pop(key, None)
+            else:
+                records[key] = entry
+
+    def _records(self, kind: Kind) -> dict[str, Record]:
+        records: object
+        if kind is Subscription:
+            records = self.subscriptions
+        elif kind is Publication:
+            records = self.publications
+        elif kind is Binding:
+            records = self.bindings
+        else:
+            records = self.documents
+        return records  # type: ignore[return-value]  # each dict holds its own kind
+
+    def __iter__(self) -> Iterator[Record]:
+        yield from self.bindings.values()
+        yield from self.publications.values()
+        yield from self.subscriptions.values()
+        yield from self.documents.values()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ResourceState):
+            return NotImplemented
+        return self.aor == other.aor and set(self) == set(other)
+
+    def __hash__(self) -> int:
+        raise TypeError("a ResourceState is mutable")
+
+    def deadline(self) -> float | None:
+        """The earliest wall-clock time at which a record of this AOR expires, if any does."""
+        times = [binding.expires_at for binding in self.bindings.values()]
+        times += [publication.expires_at for publication in self.publications.values()]
+        times += [subscription.expires_at for subscription in self.subscriptions.values()]
+        return min(times, default=None)

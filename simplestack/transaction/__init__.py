@@ -1,0 +1,1 @@
+"""SIP behaviour without input or output: transactions, dialogs, failure, location."""

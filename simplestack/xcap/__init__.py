@@ -1,0 +1,1 @@
+"""XCAP (RFC 4825) without HTTP and without a store."""
