@@ -1,0 +1,153 @@
+"""The one XML parser: UTF-8 only, no DTD, no entities, no network, bounded."""
+
+from typing import Final, NamedTuple, cast
+
+from lxml import etree
+
+from simplestack.documents.errors import XMLError
+
+
+class Limits(NamedTuple):
+    """How large a document may be: octets in all, levels of elements, tags opened."""
+
+    octets: int = 1_048_576
+    depth: int = 64
+    nodes: int = 50_000
+
+
+DEFAULT: Final = Limits()
+
+# The encoding is given, so that a declaration cannot choose another one. IDs
+# are not collected: without a DTD there are none, and the table costs time.
+_HARDENED: Final = {
+    "encoding": "utf-8",
+    "resolve_entities": False,
+    "load_dtd": False,
+    "dtd_validation": False,
+    "attribute_defaults": False,
+    "no_network": True,
+    "huge_tree": False,
+    "recover": False,
+    "collect_ids": False,
+}
+_FAITHFUL: Final = etree.XMLParser(strip_cdata=False, **_HARDENED)
+_CONTENT: Final = etree.XMLParser(remove_comments=True, remove_pis=True, **_HARDENED)
+
+_ENCODINGS: Final = (b"utf-8", b"utf8", b"us-ascii", b"ascii")
+
+
+def parse(data: bytes, *, limits: Limits = DEFAULT) -> etree._Element:
+    """
+    Parse a document and keep comments, processing instructions and CDATA.
+
+    :raises XMLError: for anything that is not a well-formed XML 1.0 document
+        in UTF-8 without a document type declaration, within the limits.
+    """
+    return _parse(data, _FAITHFUL, limits)
+
+
+def parse_content(data: bytes, *, limits: Limits = DEFAULT) -> etree._Element:
+    """
+    Parse a document of which only elements, attributes and text matter.
+
+    Comments and processing instructions are left out of the tree.
+
+    :raises XMLError: as :func:`parse` does.
+    """
+    return _parse(data, _CONTENT, limits)
+
+
+def serialize(root: etree._Element) -> bytes:
+    """Write a tree as a document: UTF-8 with its declaration."""
+    return cast(bytes, etree.tostring(root, encoding="UTF-8", xml_declaration=True))
+
+
+def _parse(data: bytes, parser: etree.XMLParser, limits: Limits) -> etree._Element:
+    if len(data) > limits.octets:
+        raise XMLError("too-large", f"the document is larger than {limits.octets} octets")
+    if not data.isascii():
+        _check_utf8(data)
+    _check_declared_encoding(data)
+    # A document type declaration is refused before libxml2 sees it: it is
+    # what entities, external subsets and their expansion need (RFC 3470 §4.14).
+    position = data.find(b"<!DOCTYPE")
+    if position >= 0 and _in_prolog(data, position):
+        line, column = _place(data, position)
+        raise XMLError("dtd", "a document type declaration is not allowed here", line, column)
+    ends = data.count(b"</")
+    if data.count(b"<") - ends > limits.nodes:
+        raise XMLError("too-many-nodes", f"the document has more than {limits.nodes} nodes")
+    try:
+        root = etree.fromstring(data, parser)
+    except etree.XMLSyntaxError as error:
+        raise _refusal(error, limits) from None
+    # Every level but the last one needs an end tag, so few end tags mean few levels.
+    if ends >= limits.depth and _deeper_than(root, limits.depth):
+        raise _too_deep(limits)
+    return root
+
+
+def _check_utf8(data: bytes) -> None:
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        line, column = _place(data, error.start)
+        raise XMLError("not-utf-8", "the document is not encoded in UTF-8", line, column) from None
+
+
+def _check_declared_encoding(data: bytes) -> None:
+    if b"\0" in data[:4]:
+        raise XMLError("not-utf-8", "the document is not encoded in UTF-8", 1, 1)
+    start = 3 if data.startswith(b"\xef\xbb\xbf") else 0
+    if not data.startswith(b"<?xml", start):
+        return
+    declaration = data[start : data.find(b"?>", start, start + 200)]
+    _, found, rest = declaration.partition(b"encoding")
+    if found:
+        name = rest.strip(b"\t\r\n =\"'").split(b'"')[0].split(b"'")[0].lower()
+        if name not in _ENCODINGS:
+            raise XMLError("not-utf-8", "the document declares an encoding other than UTF-8", 1, 1)
+
+
+def _in_prolog(data: bytes, position: int) -> bool:
+    """Tell whether a ``<!DOCTYPE`` stands before the root element, not in a comment or text."""
+    here = 0
+    while here < position:
+        here = data.find(b"<", here)
+        if data.startswith(b"<!--", here):
+            end, width = data.find(b"-->", here + 4), 3
+        elif data.startswith(b"<?", here):
+            end, width = data.find(b"?>", here + 2), 2
+        else:
+            return here == position
+        if end < 0 or end > position:
+            return False
+        here = end + width
+    return True
+
+
+def _place(data: bytes, offset: int) -> tuple[int, int]:
+    return data.count(b"\n", 0, offset) + 1, offset - data.rfind(b"\n", 0, offset)
+
+
+def _refusal(error: etree.XMLSyntaxError, limits: Limits) -> XMLError:
+    line, column = error.position
+    reason = (error.msg or "empty").partition(", line ")[0]
+    if "Excessive depth" in reason:
+        return _too_deep(limits)
+    return XMLError(
+        "not-well-formed", f"line {line}, column {column}: {reason}", int(line), int(column)
+    )
+
+
+def _too_deep(limits: Limits) -> XMLError:
+    return XMLError("too-deep", f"the document has more than {limits.depth} levels of elements")
+
+
+def _deeper_than(root: etree._Element, depth: int) -> bool:
+    level = [root]
+    for _ in range(depth):
+        level = [child for element in level for child in element]
+        if not level:
+            return False
+    return True
