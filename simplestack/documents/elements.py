@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from lxml import etree
 
@@ -20,6 +20,8 @@ PREFIXES: Final[Mapping[str, str]] = {
     ns.TIMED_STATUS: "ts",
     ns.PIDF: "pidf",
     ns.GRUUINFO: "gr",
+    ns.COMMON_POLICY: "cp",
+    ns.PRES_RULES: "pr",
 }
 _RESERVED: Final = frozenset(PREFIXES.values())
 _QUALIFIED: Final = re.compile(r"\s*([A-Za-z_][\w.-]*):[A-Za-z_][\w.-]*\s*")
@@ -27,8 +29,7 @@ _NO_SCOPE: Final[dict[str, str]] = {}
 
 
 class Element(NamedTuple):
-    """
-    One element with all it contains, as a value.
+    """One element with all it contains, as a value.
 
     ``name`` is ``{namespace}local``; ``xml`` its text, in which the prefixes
     of :data:`PREFIXES` are taken as declared outside and every other one is
@@ -84,8 +85,7 @@ def element(
     content: str | Iterable[Element] = "",
     attributes: Iterable[tuple[str, str]] = (),
 ) -> Element:
-    """
-    Build an element of one of the namespaces in :data:`PREFIXES`.
+    """Build an element of one of the namespaces in :data:`PREFIXES`.
 
     ``content`` is its text or its child elements; attributes have no namespace.
     """
@@ -115,7 +115,7 @@ def _write(node: etree._Element, scope: dict[str, str]) -> str:
     else:
         declared = ""
     if node.attrib:
-        for key, value in node.items():
+        for key, value in _attributes(node):
             written, more, scope = _attribute_name(key, scope)
             declared += f'{more} {written}="{attribute(value)}"'
             if ":" in value:
@@ -139,6 +139,10 @@ def _write(node: etree._Element, scope: dict[str, str]) -> str:
     else:
         return f"<{name}{declared}/>"
     return f"<{name}{declared}>{inner}</{name}>"
+
+
+def _attributes(node: etree._Element) -> list[tuple[str, str]]:
+    return cast("list[tuple[str, str]]", node.items())
 
 
 def _foreign(

@@ -4,8 +4,7 @@ from simplestack.sip.errors import SIPError
 
 
 class DocumentError(SIPError):
-    """
-    A body that is not the document it claims to be.
+    """A body that is not the document it claims to be.
 
     As a :class:`SIPError` it carries its answer: 400 with the message as its
     text. ``line`` and ``column`` count from one; ``None`` where there is no
@@ -23,8 +22,7 @@ class DocumentError(SIPError):
 
 
 class XMLError(DocumentError):
-    """
-    Bytes that the one XML parser does not take.
+    """Bytes that the one XML parser does not take.
 
     ``kind`` is one of ``not-well-formed``, ``not-utf-8``, ``dtd``,
     ``too-large``, ``too-deep`` and ``too-many-nodes``; RFC 4825 §11 and the

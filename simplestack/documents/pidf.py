@@ -1,5 +1,4 @@
-"""
-Presence documents: ``application/pidf+xml``.
+"""Presence documents: ``application/pidf+xml``.
 
 RFC 3863, with the data model of RFC 4479 and the elements of RFC 4480 (RPID),
 4481 (timed status), 4482 (CIPID) and 5196 (capabilities), which are carried
@@ -18,7 +17,7 @@ from simplestack.documents.errors import DocumentError
 from simplestack.documents.markup import DECLARATION, attribute, text
 from simplestack.documents.schema import Schema
 from simplestack.documents.timestamps import parse_timestamp
-from simplestack.documents.xml import parse_content
+from simplestack.documents.xml import line_of, parse_content, required
 
 MEDIA_TYPE: Final = "application/pidf+xml"
 
@@ -50,8 +49,7 @@ class Note(NamedTuple):
 
 
 class Tuple(NamedTuple):
-    """
-    A service (RFC 3863 §4.1.2, RFC 4479 §3.3).
+    """A service (RFC 3863 §4.1.2, RFC 4479 §3.3).
 
     ``contact_priority`` and ``timestamp`` are as written; ``status`` holds the
     extension elements of ``<status>`` and ``elements`` those of the tuple,
@@ -137,8 +135,7 @@ class Presence(NamedTuple):
 
 
 def parse_presence(data: bytes) -> Presence:
-    """
-    Read a presence document.
+    """Read a presence document.
 
     Checked are the structure, the ids and the basic status; children may come
     in any order. Elements of unknown names in the namespaces of PIDF and of
@@ -170,8 +167,10 @@ def parse_presence(data: bytes) -> Presence:
             notes.append(_read_note(child))
         elif not tag.startswith(_PIDF):
             extensions.append(read(child))
-    parts = [*tuples, *persons, *devices]
-    if len({part.id for part in parts}) != len(parts):
+    ids = [each.id for each in tuples]
+    ids += [each.id for each in persons]
+    ids += [each.id for each in devices]
+    if len(set(ids)) != len(ids):
         raise DocumentError('two elements of the document have the same "id"')
     return Presence(
         entity, tuple(tuples), tuple(persons), tuple(devices), tuple(notes), tuple(extensions)
@@ -179,8 +178,7 @@ def parse_presence(data: bytes) -> Presence:
 
 
 def validate(data: bytes) -> None:
-    """
-    Check a document against the schemas of PIDF and all its extensions.
+    """Check a document against the schemas of PIDF and all its extensions.
 
     :raises XMLError: if the bytes are not XML that we take.
     :raises SchemaError: if the schemas refuse it.
@@ -189,8 +187,7 @@ def validate(data: bytes) -> None:
 
 
 def closed(entity: str) -> Presence:
-    """
-    Give the document of a presentity that is not available, one closed service.
+    """Give the document of a presentity that is not available, one closed service.
 
     A polite-blocked watcher and the watcher of a user without state get the
     same one (RFC 5025 §3.2.1).
@@ -220,13 +217,6 @@ def _time(timestamp: str | None) -> float | None:
         return None
 
 
-def _id(node: etree._Element, name: str) -> str:
-    value = node.get("id", "").strip()
-    if not value:
-        raise DocumentError(f'<{name}> in line {node.sourceline} has no "id"', node.sourceline)
-    return value
-
-
 def _read_tuple(node: etree._Element) -> Tuple:
     basic = contact = priority = timestamp = device_id = class_ = None
     seen_status = False
@@ -243,8 +233,8 @@ def _read_tuple(node: etree._Element) -> Tuple:
                     basic = (value.text or "").strip()
                     if basic != "open" and basic != "closed":
                         raise DocumentError(
-                            f"<basic> in line {value.sourceline} is neither open nor closed",
-                            value.sourceline,
+                            f"<basic> in line {line_of(value)} is neither open nor closed",
+                            line_of(value),
                         )
                 elif not name.startswith(_PIDF):
                     status.append(read(value))
@@ -265,9 +255,9 @@ def _read_tuple(node: etree._Element) -> Tuple:
             class_ = (child.text or "").strip()
         elif not tag.startswith(_PIDF):
             elements.append(read(child))
-    id_ = _id(node, "tuple")
+    id_ = required(node, "id")
     if not seen_status:
-        raise DocumentError(f'tuple "{id_}" has no <status>', node.sourceline)
+        raise DocumentError(f'tuple "{id_}" has no <status>', line_of(node))
     return Tuple(
         id_,
         basic,
@@ -284,14 +274,14 @@ def _read_tuple(node: etree._Element) -> Tuple:
 
 def _read_person(node: etree._Element) -> Person:
     _, class_, elements, notes, timestamp = _read_component(node)
-    return Person(_id(node, "person"), class_, elements, notes, timestamp)
+    return Person(required(node, "id"), class_, elements, notes, timestamp)
 
 
 def _read_device(node: etree._Element) -> Device:
     device_id, class_, elements, notes, timestamp = _read_component(node)
-    id_ = _id(node, "device")
+    id_ = required(node, "id")
     if not device_id:
-        raise DocumentError(f'device "{id_}" has no <deviceID>', node.sourceline)
+        raise DocumentError(f'device "{id_}" has no <deviceID>', line_of(node))
     return Device(id_, device_id, class_, elements, notes, timestamp)
 
 

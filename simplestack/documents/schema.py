@@ -1,8 +1,9 @@
 """XML schemas, loaded from the files of this package when first asked for."""
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from lxml import etree
 
@@ -12,8 +13,7 @@ _DIRECTORY: Final = Path(__file__).with_name("schemas")
 
 
 class Schema:
-    """
-    The schema in the file ``schemas/NAME.xsd`` (or ``.rng``).
+    """The schema in the file ``schemas/NAME.xsd`` (or ``.rng``).
 
     The ``all-`` ones join a document's schema with those of its extensions.
     Nothing is read before the first validation, and never from the network.
@@ -25,15 +25,15 @@ class Schema:
         self.name = name
 
     def validate(self, root: etree._Element) -> None:
-        """
-        Check a document.
+        """Check a document.
 
         :raises SchemaError: with the first thing that is wrong, and its line.
         """
         validator = _load(self.name)
         if not validator.validate(root):
-            first = validator.error_log[0]
-            raise SchemaError(f"line {first.line}: {first.message}", first.line)
+            for entry in cast(Iterable[etree._LogEntry], validator.error_log):
+                raise SchemaError(f"line {entry.line}: {entry.message}", entry.line)
+            raise SchemaError("the document is not valid")
 
 
 @cache

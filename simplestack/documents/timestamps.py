@@ -15,8 +15,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 @lru_cache(maxsize=4096)
 def parse_timestamp(text: str) -> float:
-    """
-    Read a time as unix seconds.
+    """Read a time as unix seconds.
 
     "T" and "Z" are capital and the time zone is mandatory (RFC 3863 §4.1.7,
     erratum 1455 of RFC 4745). A leap second counts as the second after it.

@@ -1,10 +1,10 @@
 """The one XML parser: UTF-8 only, no DTD, no entities, no network, bounded."""
 
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 from lxml import etree
 
-from simplestack.documents.errors import XMLError
+from simplestack.documents.errors import DocumentError, XMLError
 
 
 class Limits(NamedTuple):
@@ -17,28 +17,34 @@ class Limits(NamedTuple):
 
 DEFAULT: Final = Limits()
 
-# The encoding is given, so that a declaration cannot choose another one. IDs
-# are not collected: without a DTD there are none, and the table costs time.
-_HARDENED: Final = {
-    "encoding": "utf-8",
-    "resolve_entities": False,
-    "load_dtd": False,
-    "dtd_validation": False,
-    "attribute_defaults": False,
-    "no_network": True,
-    "huge_tree": False,
-    "recover": False,
-    "collect_ids": False,
-}
-_FAITHFUL: Final = etree.XMLParser(strip_cdata=False, **_HARDENED)
-_CONTENT: Final = etree.XMLParser(remove_comments=True, remove_pis=True, **_HARDENED)
+
+def _parser(*, content_only: bool) -> etree.XMLParser:
+    # The encoding is given, so that a declaration cannot choose another one.
+    # IDs are not collected: without a DTD there are none, and the table costs.
+    return etree.XMLParser(
+        encoding="utf-8",
+        resolve_entities=False,
+        load_dtd=False,
+        dtd_validation=False,
+        attribute_defaults=False,
+        no_network=True,
+        huge_tree=False,
+        recover=False,
+        collect_ids=False,
+        strip_cdata=content_only,
+        remove_comments=content_only,
+        remove_pis=content_only,
+    )
+
+
+_FAITHFUL: Final = _parser(content_only=False)
+_CONTENT: Final = _parser(content_only=True)
 
 _ENCODINGS: Final = (b"utf-8", b"utf8", b"us-ascii", b"ascii")
 
 
 def parse(data: bytes, *, limits: Limits = DEFAULT) -> etree._Element:
-    """
-    Parse a document and keep comments, processing instructions and CDATA.
+    """Parse a document and keep comments, processing instructions and CDATA.
 
     :raises XMLError: for anything that is not a well-formed XML 1.0 document
         in UTF-8 without a document type declaration, within the limits.
@@ -47,8 +53,7 @@ def parse(data: bytes, *, limits: Limits = DEFAULT) -> etree._Element:
 
 
 def parse_content(data: bytes, *, limits: Limits = DEFAULT) -> etree._Element:
-    """
-    Parse a document of which only elements, attributes and text matter.
+    """Parse a document of which only elements, attributes and text matter.
 
     Comments and processing instructions are left out of the tree.
 
@@ -59,7 +64,30 @@ def parse_content(data: bytes, *, limits: Limits = DEFAULT) -> etree._Element:
 
 def serialize(root: etree._Element) -> bytes:
     """Write a tree as a document: UTF-8 with its declaration."""
-    return cast(bytes, etree.tostring(root, encoding="UTF-8", xml_declaration=True))
+    return etree.tostring(root, encoding="UTF-8", xml_declaration=True)
+
+
+def line_of(node: etree._Element) -> int | None:
+    """Give the line an element begins in, None for one that was not parsed."""
+    line: object = node.sourceline
+    return line if isinstance(line, int) else None
+
+
+def required(node: etree._Element, name: str) -> str:
+    """Give an attribute without white space around it.
+
+    :raises DocumentError: if it is missing or empty.
+    """
+    value = node.get(name, "").strip()
+    if not value:
+        line = line_of(node)
+        raise DocumentError(f'<{local_name(node)}> in line {line} has no "{name}"', line)
+    return value
+
+
+def local_name(node: etree._Element) -> str:
+    """Give the name of an element without its namespace."""
+    return str(node.tag).rpartition("}")[2]
 
 
 def _parse(data: bytes, parser: etree.XMLParser, limits: Limits) -> etree._Element:
