@@ -1,0 +1,87 @@
+"""Addresses: From, To, Contact, Route, Record-Route, Path and their like (RFC 3261 §20.10)."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from simplestack.sip.grammar import (
+    QUOTED,
+    TOKEN,
+    Params,
+    bad,
+    find_param,
+    format_params,
+    parse_params,
+    quote,
+    remember,
+    split_list,
+    unquote,
+)
+from simplestack.sip.uri import Uri, parse_uri
+
+__all__ = ["NameAddr", "parse_name_addr", "parse_name_addrs"]
+
+# A display name without quotes is tokens; letters beyond ASCII are taken as they are meant.
+_name_addr = re.compile(
+    rf"(?:({QUOTED})[ \t]*+|((?:{TOKEN}|[ \t\x80-\U0010ffff])*+))<([^<>]*+)>(.*)", re.DOTALL
+).fullmatch
+
+
+class NameAddr(NamedTuple):
+    """An address: display name (unquoted, "" if none), URI, and header parameters."""
+
+    display: str
+    uri: Uri
+    params: Params = ()
+
+    @property
+    def tag(self) -> str | None:
+        """The tag that names one end of a dialog (RFC 3261 §19.3)."""
+        for name, value in self.params:
+            if name == "tag":
+                return value or ""
+        return None
+
+    def param(self, name: str) -> str | None:
+        """What a header parameter says, unquoted; "" if it has no value, None if not there."""
+        return find_param(self.params, name)
+
+    def has_param(self, name: str) -> bool:
+        """Whether the header parameter is there."""
+        return any(key == name for key, _ in self.params)
+
+    def with_param(self, name: str, value: str | None) -> NameAddr:
+        """The same address with this parameter (the value as it is to be written) set."""
+        params = tuple([pair for pair in self.params if pair[0] != name])
+        return self._replace(params=(*params, (name, value)))
+
+    def __str__(self) -> str:
+        display = quote(self.display) + " " if self.display else ""
+        return f"{display}<{self.uri}>{format_params(self.params)}"
+
+
+@remember(4096)
+def parse_name_addr(text: str) -> NameAddr:
+    """Read `name-addr / addr-spec` and the parameters after it.
+
+    RFC 3261 §20: "If the URI is not enclosed in angle brackets, any semicolon-delimited
+    parameters are header-parameters, not URI parameters", and a URI with a comma, question
+    mark or semicolon must be enclosed. Raises SIPError 400.
+    """
+    if match := _name_addr(text):
+        quoted, tokens, uri, params = match.groups()
+        display = unquote(quoted) if quoted else " ".join((tokens or "").split())
+        return NameAddr(display, parse_uri(uri), parse_params(params.rstrip(" \t")))
+    uri, semicolon, tail = text.partition(";")
+    if "?" in uri or "," in uri:
+        raise bad(f"a URI with ? or , must stand in <>: {text[:60]}")
+    return NameAddr("", parse_uri(uri.strip(" \t")), parse_params(semicolon + tail.rstrip(" \t")))
+
+
+@remember(4096)
+def parse_name_addrs(text: str) -> tuple[NameAddr, ...]:
+    """Read a comma-separated list of addresses, at least one. Raises SIPError 400."""
+    if "," not in text:
+        return (parse_name_addr(text),)
+    return tuple([parse_name_addr(part) for part in split_list(text)])

@@ -1,0 +1,154 @@
+"""Challenges and credentials: WWW-Authenticate, Authorization (RFC 3261 §22, RFC 7616 §3.3)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from simplestack.sip.grammar import QUOTED, TOKEN, bad, quote, unquote
+
+__all__ = [
+    "Challenge",
+    "Credentials",
+    "parse_auth_params",
+    "parse_challenge",
+    "parse_credentials",
+]
+
+_find_params = re.compile(
+    rf'[ \t]*+({TOKEN}++)[ \t]*+=[ \t]*+(?:"([^"\\\x00-\x08\x0a-\x1f\x7f]*+)"|({QUOTED}|[^\s",;]++))'
+    r"[ \t]*+(?:,|\Z)|[ \t]*+,|[ \t]*+\Z|(.+)",
+    re.DOTALL,
+).findall
+
+# RFC 7616 §3.5: what stands in quotes and what must not.
+_UNQUOTED = ("algorithm", "stale", "nc", "qop", "userhash", "username*")
+
+
+class Credentials(NamedTuple):
+    """What Authorization says: the scheme in lower case, parameters by lower-case name, unquoted."""
+
+    scheme: str
+    params: Mapping[str, str]
+
+    def param(self, name: str) -> str:
+        """A parameter's value, "" if it is not there."""
+        return self.params.get(name, "")
+
+    @property
+    def username(self) -> str:
+        """The user's name; from `username*` (RFC 7616 §3.4.4) if that is given in place of it."""
+        extended = self.params.get("username*")
+        if extended is None or "username" in self.params:
+            return self.params.get("username", "")
+        charset, _, rest = extended.partition("'")
+        value = rest.partition("'")[2]
+        if charset.upper() != "UTF-8":
+            raise bad("username* is not in UTF-8")
+        return unquote_to_bytes(value).decode("utf-8", "surrogateescape")
+
+    @property
+    def algorithm(self) -> str:
+        """The algorithm, upper case; MD5 where none is named (RFC 7616 §3.3)."""
+        return self.params.get("algorithm", "MD5").upper()
+
+    @property
+    def nonce_count(self) -> int:
+        """The nonce count, and 1 where there is no qop: such a nonce is good once.
+
+        Raises SIPError 400 unless nc is 8LHEX (RFC 7616 §3.4).
+        """
+        if not self.params.get("qop"):
+            return 1
+        text = self.params.get("nc", "")
+        try:
+            if len(text) == 8 and text.isalnum() and text.isascii():
+                return int(text, 16)
+        except ValueError:
+            pass
+        raise bad("nc is not 8 hexadecimal digits")
+
+    def __str__(self) -> str:
+        return _format(self.scheme, self.params, _UNQUOTED)
+
+
+class Challenge(NamedTuple):
+    """What WWW-Authenticate says: the scheme in lower case, parameters by lower-case name, unquoted."""
+
+    scheme: str
+    params: Mapping[str, str]
+
+    def param(self, name: str) -> str:
+        """A parameter's value, "" if it is not there."""
+        return self.params.get(name, "")
+
+    @property
+    def algorithm(self) -> str:
+        """The algorithm, upper case; MD5 where none is named (RFC 7616 §3.3)."""
+        return self.params.get("algorithm", "MD5").upper()
+
+    @property
+    def stale(self) -> bool:
+        """Whether the credentials were good and only the nonce too old."""
+        return self.params.get("stale", "").lower() == "true"
+
+    @property
+    def qop(self) -> tuple[str, ...]:
+        """The qualities of protection on offer, lower case; none from RFC 2069 servers."""
+        return tuple(self.params.get("qop", "").lower().replace(",", " ").split())
+
+    def __str__(self) -> str:
+        return _format(self.scheme, self.params, ("algorithm", "stale", "userhash"))
+
+
+def parse_auth_params(text: str) -> dict[str, str]:
+    """Read `name=value` pairs between commas, unquoted, by lower-case name.
+
+    Raises SIPError 400, also when a name comes twice.
+    """
+    params: dict[str, str] = {}
+    for name, plain, other, rest in _find_params(text):
+        if name:
+            name = name.lower()
+            if name in params:
+                raise bad(f"{name} appears twice")
+            params[name] = plain or (unquote(other) if other[:1] == '"' else other)
+        elif rest:
+            raise bad("bad authentication parameters")
+    return params
+
+
+def parse_credentials(text: str) -> Credentials:
+    """Read an Authorization. Of a scheme other than Digest only the name is read.
+
+    Raises SIPError 400.
+    """
+    scheme, params = _parse(text)
+    return Credentials(scheme, params)
+
+
+def parse_challenge(text: str) -> Challenge:
+    """Read a WWW-Authenticate or Proxy-Authenticate. Raises SIPError 400."""
+    scheme, params = _parse(text)
+    return Challenge(scheme, params)
+
+
+def _parse(text: str) -> tuple[str, dict[str, str]]:
+    scheme, _, rest = text.partition(" ")
+    scheme = scheme.lower()
+    return scheme, parse_auth_params(rest) if scheme == "digest" else {}
+
+
+def _format(scheme: str, params: Mapping[str, str], unquoted: tuple[str, ...]) -> str:
+    return (
+        scheme.capitalize()
+        + " "
+        + ", ".join(
+            [
+                f"{name}={value}" if name in unquoted else f"{name}={quote(value)}"
+                for name, value in params.items()
+            ]
+        )
+    )

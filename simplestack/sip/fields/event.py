@@ -1,0 +1,94 @@
+"""Event and Subscription-State (RFC 6665 §8.2)."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from simplestack.sip.grammar import (
+    TOKEN,
+    Params,
+    bad,
+    find_param,
+    format_params,
+    integer,
+    parse_params,
+    remember,
+)
+
+__all__ = ["Event", "SubscriptionState", "parse_event", "parse_subscription_state"]
+
+MAX_SECONDS = 2**32 - 1
+
+_word = re.compile(rf"({TOKEN}++)[ \t]*+(;.*)?", re.DOTALL).fullmatch
+
+
+class Event(NamedTuple):
+    """An event package with its templates ("presence.winfo"), and parameters.
+
+    Package names are compared in their case (RFC 6665 §8.2.1: "The Event header field is
+    defined ... case-sensitive" tokens).
+    """
+
+    package: str
+    params: Params = ()
+
+    @property
+    def id(self) -> str | None:
+        """The `id` that tells subscriptions of one dialog apart; None without one."""
+        return self.param("id")
+
+    def param(self, name: str) -> str | None:
+        """What a parameter says; "" if it has no value, None if it is not there."""
+        return find_param(self.params, name)
+
+    def __str__(self) -> str:
+        return self.package + format_params(self.params)
+
+
+class SubscriptionState(NamedTuple):
+    """The state of a subscription: active, pending, terminated or an extension, lower case."""
+
+    state: str
+    params: Params = ()
+
+    def param(self, name: str) -> str | None:
+        """What a parameter says; "" if it has no value, None if it is not there."""
+        return find_param(self.params, name)
+
+    @property
+    def reason(self) -> str | None:
+        """Why the subscription ended, lower case."""
+        reason = self.param("reason")
+        return reason and reason.lower()
+
+    @property
+    def expires(self) -> int | None:
+        """Seconds that the subscription has left, if they are said."""
+        return integer(self.param("expires") or "", MAX_SECONDS)
+
+    @property
+    def retry_after(self) -> int | None:
+        """Seconds to wait before subscribing again, if they are said."""
+        return integer(self.param("retry-after") or "", MAX_SECONDS)
+
+    def __str__(self) -> str:
+        return self.state + format_params(self.params)
+
+
+@remember(1024)
+def parse_event(text: str) -> Event:
+    """Read an Event; parameters nobody knows are kept. Raises SIPError 400."""
+    match = _word(text)
+    if not match:
+        raise bad(f"bad Event: {text[:60]}")
+    return Event(match[1], parse_params((match[2] or "").rstrip(" \t")))
+
+
+@remember(1024)
+def parse_subscription_state(text: str) -> SubscriptionState:
+    """Read a Subscription-State. Raises SIPError 400."""
+    match = _word(text)
+    if not match:
+        raise bad(f"bad Subscription-State: {text[:60]}")
+    return SubscriptionState(match[1].lower(), parse_params((match[2] or "").rstrip(" \t")))

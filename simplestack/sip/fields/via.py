@@ -1,0 +1,100 @@
+"""Via: the path that a request has taken (RFC 3261 §20.42, RFC 3581)."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from simplestack.sip.grammar import (
+    TOKEN,
+    Params,
+    bad,
+    find_param,
+    format_params,
+    parse_params,
+    remember,
+    split_list,
+)
+from simplestack.sip.uri import parse_host
+
+__all__ = ["BRANCH_COOKIE", "Via", "parse_via", "parse_vias"]
+
+BRANCH_COOKIE = "z9hG4bK"
+"""What a branch begins with that is unique as RFC 3261 §8.1.1.7 wants it."""
+
+_via = re.compile(
+    rf"({TOKEN}++)[ \t]*+/[ \t]*+({TOKEN}++)[ \t]*+/[ \t]*+({TOKEN}++)[ \t]++"
+    r"(\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9_.\-]++)(?:[ \t]*+:[ \t]*+([0-9]{1,5}))?+[ \t]*+(;.*)?",
+    re.DOTALL,
+).fullmatch
+
+
+class Via(NamedTuple):
+    """One hop: transport in upper case, sent-by host (lower case) and port, parameters."""
+
+    transport: str
+    host: str
+    port: int | None = None
+    params: Params = ()
+
+    def param(self, name: str) -> str | None:
+        """What a parameter says; "" if it has no value, None if it is not there."""
+        return find_param(self.params, name)
+
+    @property
+    def branch(self) -> str | None:
+        """The transaction's identifier, in its case; None from RFC 2543 elements."""
+        for name, value in self.params:
+            if name == "branch":
+                return value or ""
+        return None
+
+    @property
+    def received(self) -> str | None:
+        """The address that the request came from, where it isn't sent-by (§18.2.1)."""
+        return self.param("received")
+
+    @property
+    def rport(self) -> str | None:
+        """The port that the request came from; "" where the sender asks for it (RFC 3581)."""
+        return self.param("rport")
+
+    def with_param(self, name: str, value: str | None) -> Via:
+        """The same hop with this parameter set, in its place if it is there."""
+        pair = (name, value)
+        if any(key == name for key, _ in self.params):
+            params = tuple([pair if old[0] == name else old for old in self.params])
+        else:
+            params = (*self.params, pair)
+        return Via(self.transport, self.host, self.port, params)
+
+    def __str__(self) -> str:
+        sent_by = self.host if self.port is None else f"{self.host}:{self.port}"
+        return f"SIP/2.0/{self.transport} {sent_by}{format_params(self.params)}"
+
+
+@remember(2048)
+def parse_via(text: str) -> Via:
+    """Read one hop of SIP/2.0. Raises SIPError 400."""
+    match = _via(text)
+    if not match:
+        raise bad(f"bad Via: {text[:60]}")
+    protocol, version, transport, host, port, params = match.groups()
+    if protocol.upper() != "SIP" or version != "2.0":
+        raise bad(f"Via of another protocol: {text[:60]}")
+    if port and int(port) > 65535:
+        raise bad(f"bad port in Via: {text[:60]}")
+    return Via(
+        transport.upper(),
+        parse_host(host),
+        int(port) if port else None,
+        parse_params(params.rstrip(" \t")) if params else (),
+    )
+
+
+@remember(2048)
+def parse_vias(text: str) -> tuple[Via, ...]:
+    """Read a comma-separated list of hops, at least one. Raises SIPError 400."""
+    if "," not in text:
+        return (parse_via(text),)
+    return tuple([parse_via(part) for part in split_list(text)])

@@ -1,0 +1,596 @@
+"""Messages: a request or response as bytes, and as header fields and a body (RFC 3261 §7)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import NamedTuple, TypeVar
+
+from simplestack.sip.errors import REASONS, ParseError, SIPError
+from simplestack.sip.fields import (
+    Challenge,
+    Credentials,
+    CSeq,
+    Disposition,
+    Event,
+    MediaType,
+    NameAddr,
+    RetryAfter,
+    SubscriptionState,
+    Via,
+    WarningValue,
+    parse_accept,
+    parse_call_id,
+    parse_challenge,
+    parse_credentials,
+    parse_cseq,
+    parse_date,
+    parse_disposition,
+    parse_entity_tag,
+    parse_event,
+    parse_expires,
+    parse_max_forwards,
+    parse_media_type,
+    parse_name_addr,
+    parse_name_addrs,
+    parse_retry_after,
+    parse_subscription_state,
+    parse_tokens,
+    parse_vias,
+    parse_warning,
+    split_list,
+)
+from simplestack.sip.grammar import integer, is_token
+from simplestack.sip.headers import COMMA_LISTS, KNOWN, canonical
+from simplestack.sip.uri import Uri, parse_uri
+from simplestack.sip.validation import METHODS, validate_request, validate_response
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "METHODS",
+    "Limits",
+    "Message",
+    "Request",
+    "Response",
+    "answerable",
+    "content_length",
+    "parse_head",
+    "parse_message",
+    "partial",
+    "validate_request",
+    "validate_response",
+]
+
+T = TypeVar("T")
+
+
+class Limits(NamedTuple):
+    """How large a message may be; beyond it the answer is 513 (Message Too Large, §21.5.7)."""
+
+    head: int = 16 * 1024
+    """Octets of the start line and all header fields."""
+    lines: int = 256
+    """Header fields, a folded one counting once."""
+    body: int = 64 * 1024
+    """Octets of the body."""
+
+
+DEFAULT_LIMITS = Limits()
+
+_unfold = re.compile(r"\r\n[ \t]+").sub
+_is_version = re.compile(r"SIP/[0-9]+\.[0-9]+", re.IGNORECASE).fullmatch
+_is_status = re.compile(r"[1-6][0-9]{2}").fullmatch
+
+
+class Message:
+    """Header fields by canonical name, each the list of its raw values, and a body.
+
+    Raw values are unfolded and stripped, in the order they came in. The typed properties
+    read the raw values when asked; they raise SIPError 400 where the syntax is bad, or where
+    a field is missing that every message has.
+    """
+
+    __slots__ = ("body", "headers")
+
+    def __init__(self, headers: dict[str, list[str]] | None = None, body: bytes = b"") -> None:
+        self.headers: dict[str, list[str]] = {} if headers is None else headers
+        self.body = body
+
+    def get(self, name: str) -> str | None:
+        """The first raw value of a header field, None if it is not there."""
+        values = self.headers.get(name) or self.headers.get(canonical(name))
+        return values[0] if values else None
+
+    def get_all(self, name: str) -> list[str]:
+        """All values of a header field, comma lists split (RFC 3261 §7.3.1)."""
+        name = canonical(name)
+        values = self.headers.get(name, [])
+        if name not in COMMA_LISTS:
+            return list(values)
+        return [part for value in values for part in split_list(value)]
+
+    def set(self, name: str, value: str) -> None:
+        """Give a header field this one value."""
+        self.headers[canonical(name)] = [value]
+
+    def add(self, name: str, value: str) -> None:
+        """Add a value after those that a header field has."""
+        self.headers.setdefault(canonical(name), []).append(value)
+
+    def prepend(self, name: str, value: str) -> None:
+        """Add a value before those that a header field has; a new field comes first of all."""
+        name = canonical(name)
+        if name in self.headers:
+            self.headers[name].insert(0, value)
+        else:
+            self.headers = {name: [value], **self.headers}
+
+    def remove(self, name: str) -> None:
+        """Remove a header field, if it is there."""
+        self.headers.pop(canonical(name), None)
+
+    # A field that may come once: None where it is not there.
+
+    def _one(self, name: str, parse: Callable[[str], T]) -> T | None:
+        values = self.headers.get(name)
+        return parse(values[0]) if values else None
+
+    def _mandatory(self, name: str, parse: Callable[[str], T]) -> T:
+        values = self.headers.get(name)
+        if not values:
+            raise SIPError(400, text=f"{name} is missing")
+        return parse(values[0])
+
+    def _list(self, name: str, parse: Callable[[str], tuple[T, ...]]) -> tuple[T, ...]:
+        values = self.headers.get(name)
+        if not values:
+            return ()
+        if len(values) == 1:
+            return parse(values[0])
+        return tuple([item for value in values for item in parse(value)])
+
+    def _tokens(self, name: str) -> frozenset[str]:
+        return frozenset(self._list(name, parse_tokens)) if name in self.headers else frozenset()
+
+    @property
+    def top_via(self) -> Via:
+        """The last hop that the message has taken."""
+        values = self.headers.get("Via")
+        if not values:
+            raise SIPError(400, text="Via is missing")
+        return parse_vias(values[0])[0]
+
+    @property
+    def vias(self) -> tuple[Via, ...]:
+        """All hops, the last one first."""
+        return self._list("Via", parse_vias)
+
+    @property
+    def from_(self) -> NameAddr:
+        """Who sends the request."""
+        return self._mandatory("From", parse_name_addr)
+
+    @property
+    def to(self) -> NameAddr:
+        """Whom the request is meant for."""
+        return self._mandatory("To", parse_name_addr)
+
+    @property
+    def call_id(self) -> str:
+        """The Call-ID."""
+        return self._mandatory("Call-ID", parse_call_id)
+
+    @property
+    def cseq(self) -> CSeq:
+        """The sequence number and method."""
+        return self._mandatory("CSeq", parse_cseq)
+
+    @property
+    def max_forwards(self) -> int | None:
+        """How many hops are left; None from RFC 2543 elements."""
+        return self._one("Max-Forwards", parse_max_forwards)
+
+    @property
+    def contact_is_star(self) -> bool:
+        """Whether Contact is "*", which removes all bindings (RFC 3261 §10.2.2)."""
+        return self.headers.get("Contact") == ["*"]
+
+    @property
+    def contacts(self) -> tuple[NameAddr, ...]:
+        """All contacts; none where Contact is "*"."""
+        return () if self.contact_is_star else self._list("Contact", parse_name_addrs)
+
+    @property
+    def routes(self) -> tuple[NameAddr, ...]:
+        """The Route values in order."""
+        return self._list("Route", parse_name_addrs)
+
+    @property
+    def record_routes(self) -> tuple[NameAddr, ...]:
+        """The Record-Route values in order."""
+        return self._list("Record-Route", parse_name_addrs)
+
+    @property
+    def path(self) -> tuple[NameAddr, ...]:
+        """The Path values in order (RFC 3327)."""
+        return self._list("Path", parse_name_addrs)
+
+    @property
+    def service_route(self) -> tuple[NameAddr, ...]:
+        """The Service-Route values in order (RFC 3608)."""
+        return self._list("Service-Route", parse_name_addrs)
+
+    @property
+    def expires(self) -> int | None:
+        """Seconds; 3600 for what is no number, at most 2**32-1."""
+        return self._one("Expires", parse_expires)
+
+    @property
+    def min_expires(self) -> int | None:
+        """Seconds, as `expires`."""
+        return self._one("Min-Expires", parse_expires)
+
+    @property
+    def retry_after(self) -> RetryAfter | None:
+        """When to ask again."""
+        return self._one("Retry-After", parse_retry_after)
+
+    @property
+    def date(self) -> datetime | None:
+        """The time at the sender, in UTC."""
+        return self._one("Date", parse_date)
+
+    @property
+    def event(self) -> Event | None:
+        """The event package (RFC 6665)."""
+        return self._one("Event", parse_event)
+
+    @property
+    def subscription_state(self) -> SubscriptionState | None:
+        """The state of the subscription that a NOTIFY belongs to (RFC 6665)."""
+        return self._one("Subscription-State", parse_subscription_state)
+
+    @property
+    def allow_events(self) -> frozenset[str]:
+        """The event packages that the sender knows (RFC 6665)."""
+        return self._tokens("Allow-Events")
+
+    @property
+    def etag(self) -> str | None:
+        """The entity-tag given in SIP-ETag (RFC 3903)."""
+        return self._one("SIP-ETag", parse_entity_tag)
+
+    @property
+    def if_match(self) -> str | None:
+        """The entity-tag asked for in SIP-If-Match (RFC 3903)."""
+        return self._one("SIP-If-Match", parse_entity_tag)
+
+    @property
+    def suppress_if_match(self) -> str | None:
+        """The entity-tag, or "*", in Suppress-If-Match (RFC 5839)."""
+        return self._one("Suppress-If-Match", parse_entity_tag)
+
+    @property
+    def content_type(self) -> MediaType | None:
+        """What the body is."""
+        return self._one("Content-Type", parse_media_type)
+
+    @property
+    def content_disposition(self) -> Disposition | None:
+        """What the body is for."""
+        return self._one("Content-Disposition", parse_disposition)
+
+    @property
+    def content_encoding(self) -> tuple[str, ...]:
+        """How the body is encoded, lower case, in the order it was done."""
+        return tuple([token.lower() for token in self._list("Content-Encoding", parse_tokens)])
+
+    @property
+    def accept(self) -> tuple[MediaType, ...] | None:
+        """The media ranges that are accepted; () accepts none, None says nothing (§20.1)."""
+        return self._list("Accept", parse_accept) if "Accept" in self.headers else None
+
+    @property
+    def allow(self) -> frozenset[str]:
+        """The methods that the sender supports."""
+        return self._tokens("Allow")
+
+    @property
+    def supported(self) -> frozenset[str]:
+        """Option tags that the sender supports."""
+        return self._tokens("Supported")
+
+    @property
+    def require(self) -> frozenset[str]:
+        """Option tags that the receiver must support."""
+        return self._tokens("Require")
+
+    @property
+    def proxy_require(self) -> frozenset[str]:
+        """Option tags that a proxy must support."""
+        return self._tokens("Proxy-Require")
+
+    @property
+    def unsupported(self) -> frozenset[str]:
+        """Option tags that a 420 refuses."""
+        return self._tokens("Unsupported")
+
+    @property
+    def warnings(self) -> tuple[WarningValue, ...]:
+        """The warnings of a response."""
+        return tuple([parse_warning(part) for part in self.get_all("Warning")])
+
+    @property
+    def authorization(self) -> tuple[Credentials, ...]:
+        """All credentials for the server itself, one a header field."""
+        return tuple([parse_credentials(v) for v in self.headers.get("Authorization", ())])
+
+    @property
+    def proxy_authorization(self) -> tuple[Credentials, ...]:
+        """All credentials for proxies, one a header field."""
+        return tuple([parse_credentials(v) for v in self.headers.get("Proxy-Authorization", ())])
+
+    @property
+    def challenges(self) -> tuple[Challenge, ...]:
+        """All challenges of a 401 or 407, in the server's order of preference (RFC 8760 §2.3)."""
+        return tuple(
+            [
+                parse_challenge(value)
+                for name in ("WWW-Authenticate", "Proxy-Authenticate")
+                for value in self.headers.get(name, ())
+            ]
+        )
+
+    def start_line(self) -> str:
+        """The first line, without its line end."""
+        raise NotImplementedError
+
+    def to_bytes(self) -> bytes:
+        """The message for the wire; Content-Length is that of the body.
+
+        Raises ValueError when a value holds a line end: it would become a header field.
+        """
+        lines = [self.start_line()]
+        for name, values in self.headers.items():
+            if name != "Content-Length":
+                for value in values:
+                    lines.append(f"{name}: {value}")
+        body = self.body
+        lines.append(f"Content-Length: {len(body)}\r\n\r\n")
+        head = "\r\n".join(lines)
+        count = len(lines) + 1
+        if head.count("\n") != count or head.count("\r") != count:
+            raise ValueError("a line end in the start line or a header field")
+        return head.encode("utf-8", "surrogateescape") + body
+
+
+class Request(Message):
+    """A request: method, Request-URI as written, header fields, body."""
+
+    __slots__ = ("method", "uri")
+
+    def __init__(
+        self,
+        method: str,
+        uri: str,
+        headers: dict[str, list[str]] | None = None,
+        body: bytes = b"",
+    ) -> None:
+        self.method = method
+        self.uri = uri
+        self.headers = {} if headers is None else headers
+        self.body = body
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.uri}>"
+
+    @property
+    def request_uri(self) -> Uri:
+        """The Request-URI, parsed; raises SIPError 400."""
+        return parse_uri(self.uri)
+
+    def start_line(self) -> str:
+        """The Request-Line."""
+        return f"{self.method} {self.uri} SIP/2.0"
+
+    def response(
+        self,
+        status: int,
+        reason: str | None = None,
+        to_tag: str | None = None,
+        record_route: bool = False,
+    ) -> Response:
+        """The response with the header fields that RFC 3261 §8.2.6.2 wants copied.
+
+        `to_tag` is added to a To that has no tag. Record-Route is copied where asked, as
+        for the 2xx that makes a dialog (§12.1.1). What a broken request lacks is left out.
+        """
+        mine = self.headers
+        headers: dict[str, list[str]] = {}
+        for name in _COPIED:
+            if name in mine:
+                headers[name] = mine[name][:]
+        if to_tag is not None and "To" in headers:
+            to = headers["To"][0]
+            if not _has_tag(to):
+                headers["To"] = [f"{to};tag={to_tag}"]
+        if record_route and "Record-Route" in mine:
+            headers["Record-Route"] = mine["Record-Route"][:]
+        return Response(status, reason, headers)
+
+    def refusal(self, error: SIPError, to_tag: str | None = None) -> Response:
+        """The response that an error carries, with its header fields and Warning."""
+        response = self.response(error.status, error.reason, to_tag)
+        for name, value in error.headers:
+            response.add(name, value)
+        if error.text:
+            response.add("Warning", str(WarningValue(399, "simplestack", error.text)))
+        return response
+
+
+class Response(Message):
+    """A response: status code, reason phrase, header fields, body."""
+
+    __slots__ = ("reason", "status")
+
+    def __init__(
+        self,
+        status: int,
+        reason: str | None = None,
+        headers: dict[str, list[str]] | None = None,
+        body: bytes = b"",
+    ) -> None:
+        self.status = status
+        self.reason = REASONS.get(status, "") if reason is None else reason
+        self.headers = {} if headers is None else headers
+        self.body = body
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status} {self.reason}>"
+
+    def start_line(self) -> str:
+        """The Status-Line."""
+        return f"SIP/2.0 {self.status} {self.reason}"
+
+
+_COPIED = ("Via", "From", "To", "Call-ID", "CSeq", "Timestamp")
+
+
+def _has_tag(to: str) -> bool:
+    if "tag" not in to.lower():
+        return False
+    try:
+        return parse_name_addr(to).tag is not None
+    except SIPError:
+        return True
+
+
+def parse_message(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Request | Response:
+    """Read one datagram. Raises ParseError.
+
+    Line ends before the start line are skipped (§7.5). What follows the body that
+    Content-Length tells of is dropped, and a body shorter than that is a 400 (§18.3).
+    """
+    if data[:2] == b"\r\n":
+        data = data.lstrip(b"\r\n")
+    head, end, body = data.partition(b"\r\n\r\n")
+    if len(head) > limits.head:
+        head = head[: limits.head]
+        raise ParseError(513, "the header is too large", partial(head, limits))
+    if not end:
+        raise ParseError(400, "no empty line ends the header", partial(data, limits))
+    message = parse_head(head, limits)
+    length = content_length(message)
+    if length is not None:
+        if length > len(body):
+            raise ParseError(400, "the body is shorter than Content-Length", answerable(message))
+        body = body[:length]
+    if len(body) > limits.body:
+        raise ParseError(513, "the body is too large", answerable(message))
+    message.body = body
+    return message
+
+
+def parse_head(head: bytes, limits: Limits) -> Request | Response:
+    """Read the start line and header fields, without the empty line. Raises ParseError."""
+    return _parse_head(head.decode("utf-8", "surrogateescape"), limits)
+
+
+def _parse_head(text: str, limits: Limits) -> Request | Response:
+    lines = text.split("\r\n")
+    headers: dict[str, list[str]] = {}
+    fault: str | None = None
+    status = 400
+    known = KNOWN
+    start = lines[0]
+    del lines[0]
+    for line in lines:
+        name, colon, value = line.partition(":")
+        key = known.get(name)
+        if key is None or not colon:
+            if line[:1] in (" ", "\t"):
+                return _parse_head(_unfold(" ", text), limits)
+            name = name.rstrip(" \t")
+            if not colon or not is_token(name):
+                fault = fault or f"not a header field: {line[:60]}"
+                continue
+            key = canonical(name)
+        if key in headers:
+            headers[key].append(value.strip(" \t"))
+        else:
+            headers[key] = [value.strip(" \t")]
+    count = len(lines)
+    if text.count("\n") != count or text.count("\r") != count:
+        fault = "a line ends without CR LF"
+    if count > limits.lines:
+        status, fault = 513, "too many header fields"
+    message: Request | Response | None
+    try:
+        message = _start(start, headers)
+    except ParseError as error:
+        if fault is None or error.message is None:
+            raise
+        message = error.message
+    if fault is not None:
+        raise ParseError(status, fault, answerable(message))
+    return message
+
+
+def partial(head: bytes, limits: Limits) -> Request | Response | None:
+    """What can be read of a header that is not whole, its last line left out."""
+    try:
+        return answerable(parse_head(head.rpartition(b"\r\n")[0], limits))
+    except ParseError as error:
+        return error.message
+
+
+def answerable(message: Request | Response) -> Request | Response | None:
+    """The message if it has a Via, by which it could be answered, else None."""
+    return message if "Via" in message.headers else None
+
+
+def content_length(message: Request | Response) -> int | None:
+    """The Content-Length, None if there is none. Raises ParseError 400."""
+    values = message.headers.get("Content-Length")
+    if values is None:
+        return None
+    length = integer(values[0], 2**31)
+    if length is None:
+        raise ParseError(400, f"bad Content-Length: {values[0][:60]}", answerable(message))
+    if len(values) > 1 and any(integer(value, 2**31) != length for value in values):
+        raise ParseError(400, "several Content-Length", answerable(message))
+    return length
+
+
+def _start(line: str, headers: dict[str, list[str]]) -> Request | Response:
+    # RFC 3261 §7.1: "The Request-Line ends with CRLF. No CR or LF are allowed except in the
+    # end-of-line CRLF sequence. No linear whitespace (LWS) is allowed in any of the elements."
+    try:
+        method, uri, version = line.split(" ")
+    except ValueError:
+        method = uri = version = ""
+    if version == "SIP/2.0" and uri and (method in METHODS or is_token(method)):
+        return Request(method, uri, headers)
+    if line[:4].upper() == "SIP/":
+        return _status_line(line, headers)
+    request = Request(*_salvaged(line), headers)
+    if not is_token(method) or not uri or not _is_version(version):
+        raise ParseError(400, f"bad Request-Line: {line[:60]}", answerable(request))
+    if version.upper() != "SIP/2.0":
+        raise ParseError(505, f"only SIP/2.0 is spoken here: {version[:20]}", answerable(request))
+    return request
+
+
+def _salvaged(line: str) -> tuple[str, str]:
+    method, _, rest = line.strip(" ").partition(" ")
+    uri, _, version = rest.strip(" ").rpartition(" ")
+    return method, (uri or version).strip(" ")
+
+
+def _status_line(line: str, headers: dict[str, list[str]]) -> Response:
+    version, _, rest = line.partition(" ")
+    status, _, reason = rest.partition(" ")
+    if version.upper() != "SIP/2.0" or not _is_status(status):
+        raise ParseError(400, f"bad Status-Line: {line[:60]}")
+    return Response(int(status), reason, headers)

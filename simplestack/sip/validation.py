@@ -1,0 +1,154 @@
+"""What an element checks in every message before it acts on it (RFC 3261 §8.2, §8.1.3, §16.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from simplestack.sip.errors import SIPError
+from simplestack.sip.fields import (
+    BRANCH_COOKIE,
+    parse_accept,
+    parse_call_id,
+    parse_cseq,
+    parse_date,
+    parse_disposition,
+    parse_entity_tag,
+    parse_event,
+    parse_max_forwards,
+    parse_media_type,
+    parse_name_addr,
+    parse_name_addrs,
+    parse_subscription_state,
+    parse_tokens,
+    parse_vias,
+)
+from simplestack.sip.uri import parse_uri
+
+if TYPE_CHECKING:
+    from simplestack.sip.message import Request, Response
+
+__all__ = ["METHODS", "validate_request", "validate_response"]
+
+METHODS: frozenset[str] = frozenset(
+    [
+        "ACK",
+        "BYE",
+        "CANCEL",
+        "INFO",
+        "INVITE",
+        "MESSAGE",
+        "NOTIFY",
+        "OPTIONS",
+        "PRACK",
+        "PUBLISH",
+        "REFER",
+        "REGISTER",
+        "SUBSCRIBE",
+        "UPDATE",
+    ]
+)
+"""The registered methods; they are compared in their case (RFC 3261 §7.1)."""
+
+_MANDATORY = ("Via", "From", "To", "Call-ID", "CSeq")
+
+
+def _contacts(text: str) -> object:
+    return None if text == "*" else parse_name_addrs(text)
+
+
+# How the fields are read that must not be repeated, and those that may be. A bad Expires is
+# not refused, it means 3600 (§20.10). A Date of another time zone is, rather than be misread
+# (RFC 4475 §3.1.2.12 leaves the choice).
+_SINGLE: dict[str, Callable[[str], object]] = {
+    "From": parse_name_addr,
+    "To": parse_name_addr,
+    "Call-ID": parse_call_id,
+    "CSeq": parse_cseq,
+    "Max-Forwards": parse_max_forwards,
+    "Content-Type": parse_media_type,
+    "Content-Disposition": parse_disposition,
+    "Event": parse_event,
+    "Subscription-State": parse_subscription_state,
+    "SIP-ETag": parse_entity_tag,
+    "SIP-If-Match": parse_entity_tag,
+    "Suppress-If-Match": parse_entity_tag,
+    "Refer-To": parse_name_addr,
+    "Reply-To": parse_name_addr,
+    "Expires": str,
+    "Min-Expires": str,
+    "Date": parse_date,
+}
+_REPEATED: dict[str, Callable[[str], object]] = {
+    "Via": parse_vias,
+    "Contact": _contacts,
+    "Route": parse_name_addrs,
+    "Record-Route": parse_name_addrs,
+    "Path": parse_name_addrs,
+    "Service-Route": parse_name_addrs,
+    "Accept": parse_accept,
+    "Require": parse_tokens,
+    "Proxy-Require": parse_tokens,
+    "Supported": parse_tokens,
+    "Allow": parse_tokens,
+    "Allow-Events": parse_tokens,
+    "Content-Encoding": parse_tokens,
+}
+
+
+def validate_request(request: Request) -> None:
+    """Refuse a request whose syntax a server must not let pass. Raises SIPError 400.
+
+    Checked are the Request-URI, the fields that every request has, all fields that a server
+    of ours acts on, fields that must not be repeated, the method in CSeq, and the branch.
+    A request of RFC 2543, without branch, From tag and Max-Forwards, passes. A method that
+    nobody has registered and that CSeq denies is answered 501 (RFC 4475 §3.1.2.18).
+    """
+    headers = request.headers
+    for name in _MANDATORY:
+        if name not in headers:
+            raise SIPError(400, text=f"{name} is missing")
+    _check_fields(headers)
+    if parse_cseq(headers["CSeq"][0]).method != request.method:
+        status = 400 if request.method in METHODS else 501
+        raise SIPError(status, text="CSeq names another method")
+    if parse_vias(headers["Via"][0])[0].branch == BRANCH_COOKIE:
+        raise SIPError(400, text="the branch in Via is not unique")
+    uri = parse_uri(request.uri)
+    if uri.headers:
+        # §19.1.1, table 1: headers are not allowed in a Request-URI.
+        raise SIPError(400, text="the Request-URI holds header fields")
+    contact = headers.get("Contact")
+    if contact is not None and len(contact) > 1 and "*" in contact:
+        raise SIPError(400, text="Contact: * stands with other contacts")
+
+
+def validate_response(response: Response) -> None:
+    """Refuse a response that its client must discard. Raises SIPError 400; nobody is answered.
+
+    RFC 3261 §8.1.3.3: "If more than one Via header field value is present in a response,
+    the UAC SHOULD discard the message."
+    """
+    headers = response.headers
+    for name in _MANDATORY:
+        if name not in headers:
+            raise SIPError(400, text=f"{name} is missing")
+    _check_fields(headers)
+    if len(headers["Via"]) > 1 or len(parse_vias(headers["Via"][0])) > 1:
+        raise SIPError(400, text="more than one Via")
+
+
+def _check_fields(headers: dict[str, list[str]]) -> None:
+    name = ""
+    try:
+        for name, values in headers.items():
+            if name in _SINGLE:
+                if len(values) > 1:
+                    raise SIPError(400, text="appears more than once")
+                _SINGLE[name](values[0])
+            elif name in _REPEATED:
+                check = _REPEATED[name]
+                for value in values:
+                    check(value)
+    except SIPError as error:
+        raise SIPError(error.status, error.reason, error.headers, f"{name}: {error.text}") from None
