@@ -1,1 +1,1 @@
-"""The only place that opens sockets."""
+"""The only place that opens sockets: SIP over UDP, TCP and TLS, and the lookups of RFC 3263."""
