@@ -566,6 +566,8 @@ def content_length(message: Request | Response) -> int | None:
 def _start(line: str, headers: dict[str, list[str]]) -> Request | Response:
     # RFC 3261 §7.1: "The Request-Line ends with CRLF. No CR or LF are allowed except in the
     # end-of-line CRLF sequence. No linear whitespace (LWS) is allowed in any of the elements."
+    if line[:8] == "SIP/2.0 ":
+        return _status_line(line, headers)
     try:
         method, uri, version = line.split(" ")
     except ValueError:

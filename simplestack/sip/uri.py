@@ -188,6 +188,7 @@ def parse_uri(text: str) -> Uri:
     return Uri(scheme, user, password, host, port, params, headers)
 
 
+@remember(4096)
 def parse_host(text: str) -> str:
     """A host in canonical form: name, IPv4 address or bracketed IPv6 address, lower case.
 

@@ -79,7 +79,6 @@ def parse_name_addr(text: str) -> NameAddr:
     return NameAddr("", parse_uri(uri.strip(" \t")), parse_params(semicolon + tail.rstrip(" \t")))
 
 
-@remember(4096)
 def parse_name_addrs(text: str) -> tuple[NameAddr, ...]:
     """Read a comma-separated list of addresses, at least one. Raises SIPError 400."""
     if "," not in text:

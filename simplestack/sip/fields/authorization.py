@@ -39,10 +39,16 @@ class Credentials(NamedTuple):
 
     @property
     def username(self) -> str:
-        """The user's name; from `username*` (RFC 7616 §3.4.4) if that is given in place of it."""
+        """The user's name, from `username*` (RFC 7616 §3.4) if it is given there.
+
+        Raises SIPError 400: "Sending both username and username* in the same header option
+        MUST be treated as an error."
+        """
         extended = self.params.get("username*")
-        if extended is None or "username" in self.params:
+        if extended is None:
             return self.params.get("username", "")
+        if "username" in self.params:
+            raise bad("both username and username* are given")
         charset, _, rest = extended.partition("'")
         value = rest.partition("'")[2]
         if charset.upper() != "UTF-8":

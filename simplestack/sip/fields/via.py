@@ -92,7 +92,6 @@ def parse_via(text: str) -> Via:
     )
 
 
-@remember(2048)
 def parse_vias(text: str) -> tuple[Via, ...]:
     """Read a comma-separated list of hops, at least one. Raises SIPError 400."""
     if "," not in text:
