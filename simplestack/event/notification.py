@@ -1,0 +1,120 @@
+"""A NOTIFY on its way: decided, and ready to be sent (RFC 6665 §4.2.2)."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from simplestack.interfaces import Body
+from simplestack.sip.fields import parse_name_addrs
+from simplestack.state import Subscription
+from simplestack.transaction.flow import Flow, via
+
+__all__ = ["Notification", "NotifyRequest", "head"]
+
+
+class Notification(NamedTuple):
+    """What one subscriber is to be told, decided but not committed yet."""
+
+    subscription: Subscription
+    #: The value of Subscription-State: ``active;expires=3599``.
+    state_header: str
+    #: None tells the state of the subscription alone.
+    body: Body | None
+    #: Whether it ends the subscription.
+    final: bool
+
+
+class NotifyRequest:
+    """A NOTIFY that may be sent now; it has its place in the CSeq order of its dialog."""
+
+    __slots__ = ("_body", "_head", "_state_header", "_version", "cseq", "final", "subscription")
+
+    method = "NOTIFY"
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        final: bool,
+        cseq: int,
+        head: bytes,
+        state_header: str,
+        body: Body | None,
+        version: int,
+    ) -> None:
+        #: The newest record of the subscription: where to send it.
+        self.subscription = subscription
+        self.final = final
+        self.cseq = cseq
+        self._head = head
+        self._state_header = state_header
+        self._body = body
+        self._version = version
+
+    @property
+    def size(self) -> int:
+        """About how many octets it has, its Via aside."""
+        body = self._body
+        if body is None:
+            return len(self._head) + 40
+        return len(self._head) + 90 + len(body.data) + len(body.tail or b"")
+
+    def build(self, flow: Flow, branch: str) -> bytes:
+        """The octets of the request for this flow."""
+        body = self._body
+        if body is None:
+            content = data = b""
+        else:
+            content = _content_type(body.content_type)
+            data = body.data if body.tail is None else body.render(self._version)
+        return self._head % (
+            via(flow, branch).encode(),
+            self.cseq,
+            self._state_header.encode(),
+            content,
+            len(data),
+            data,
+        )
+
+
+@lru_cache(64)
+def _content_type(value: str) -> bytes:
+    return f"Content-Type: {value}\r\n".encode()
+
+
+def head(subscription: Subscription, events: str) -> bytes:
+    """What all NOTIFYs of a subscription have in common, as a ``%`` template of bytes.
+
+    The places in it are Via, CSeq, Subscription-State, Content-Type, Content-Length and body.
+    Request-URI and Route follow RFC 3261 §12.2.1.1, with strict routers as well; ``events`` is
+    the value of Allow-Events.
+    """
+    uri = subscription.remote_target
+    route = subscription.route_set
+    if route:
+        routes = parse_name_addrs(route)
+        first = routes[0].uri
+        if not first.has_param("lr"):
+            # "the UAC MUST place the first URI from the route set into the Request-URI ...
+            # the remaining values in order ... then place the remote target URI ... last"
+            strict = [str(each) for each in routes[1:]]
+            route = ", ".join([*strict, f"<{uri}>"])
+            uri = str(first._replace(headers=()))
+        route = f"Route: {route}\r\n"
+    event = subscription.package
+    if subscription.event_id:
+        event += f";id={subscription.event_id}"
+    # A subscriber of RFC 2543 has no tag.
+    remote_tag = f";tag={subscription.remote_tag}" if subscription.remote_tag else ""
+    allow = f"Allow-Events: {events}\r\n" if events else ""
+    start = f"NOTIFY {uri} SIP/2.0\r\nVia: "
+    middle = (
+        f"\r\nMax-Forwards: 70\r\n{route}"
+        f"From: {subscription.local_uri};tag={subscription.local_tag}\r\n"
+        f"To: {subscription.remote_uri}{remote_tag}\r\n"
+        f"Call-ID: {subscription.call_id}\r\n"
+        f"Contact: <{subscription.contact}>\r\n"
+        f"Event: {event}\r\n{allow}CSeq: "
+    )
+    return (
+        f"{start.replace('%', '%%')}%b{middle.replace('%', '%%')}%d NOTIFY\r\n"
+        "Subscription-State: %b\r\n%bContent-Length: %d\r\n\r\n%b"
+    ).encode("utf-8", "surrogateescape")

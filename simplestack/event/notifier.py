@@ -1,0 +1,547 @@
+"""The notifier of one AOR: who is told what, and when (RFC 6665 §4.2.2)."""
+
+from collections.abc import Collection, Iterable, Mapping
+
+from simplestack.event.limits import DEFAULT_LIMITS, Limits
+from simplestack.event.negotiation import allow_events, choose
+from simplestack.event.notification import Notification, NotifyRequest, head
+from simplestack.event.states import ACTIVE, JUDGED, WAITING, enter, transition
+from simplestack.event.view import Dialog, Usage, View, Watched
+from simplestack.interfaces import Body, IEventPackage
+from simplestack.state import ChangeSet, Removed, ResourceState, Subscription
+
+__all__ = ["Notification", "Notifier", "NotifyRequest"]
+
+#: Only these ends leave the watcher what it was allowed to see: the state goes with the last
+#: NOTIFY (RFC 6665 §4.2.1.4, §4.4.3).  All others end with no body.
+_WITH_STATE = frozenset({"timeout"})
+
+
+class Notifier:
+    """Tells the subscribers of one AOR what changes.
+
+    A body is built once for a view, however many subscriptions share it, and at once, so that it
+    never shows what a later turn changes and perhaps fails to commit.  In a dialog at most one
+    NOTIFY waits for its answer; of those that would have to wait only the newest is kept, and it
+    has full state.  Versions of partial documents and CSeq numbers are counted here; their upper
+    bounds are committed in blocks, and what is loaded goes on above them.
+    """
+
+    __slots__ = ("_events", "_limits", "_packages", "_turn", "_usages", "_watched", "state")
+
+    def __init__(
+        self,
+        state: ResourceState,
+        packages: Mapping[str, IEventPackage],
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self.state = state
+        self._packages = packages
+        self._limits = limits
+        self._events = allow_events(packages)
+        self._usages: dict[str, Usage] = {}
+        self._watched: dict[str, Watched] = {}
+        self._turn = 0
+        # An id sorts before those of the subscriptions that share its dialog.
+        for identifier in sorted(state.subscriptions):
+            record = state.subscriptions[identifier]
+            if record.status != WAITING:
+                # "CSeq … MUST be strictly monotonically increasing" (RFC 3261 §12.2.1.1), and no
+                # document version was above its CSeq number.
+                usage = self._adopt(record, record.cseq_reserved, record.cseq_reserved)
+                watched = self._place_for(record.package)
+                if watched is not None:
+                    watched.others[usage] = None
+                    watched.fresh = True
+
+    def __len__(self) -> int:
+        return len(self._usages)
+
+    # ------------------------------------------------------------------ in a turn
+
+    def settle(self, changes: ChangeSet, now: float) -> ChangeSet:
+        """Apply what new rules mean for the subscriptions that there are.
+
+        Pending ones are approved or rejected, active ones rejected or deactivated, waiting
+        watchers forgotten (RFC 3857 §4.7.1).  What this changes is applied and entered into
+        ``changes``, and returned.
+        """
+        extra = ChangeSet(self.state.aor)
+        if self.state.subscriptions:
+            for name, package in self._packages.items():
+                if package.reauthorizes(changes):
+                    self._reauthorize(name, package, extra, now)
+        self._also(changes, extra)
+        return extra
+
+    def after(self, changes: ChangeSet, notify: Iterable[str], now: float) -> list[Notification]:
+        """What is to be told after changes that have been applied.
+
+        ``notify`` names subscriptions that are told in any case.  Subscriptions whose block of
+        CSeq numbers is used up are entered into ``changes`` with a new one.
+        """
+        if not self._usages and not changes.touches(Subscription):
+            return []
+        return self._tell_all(changes, notify, now, ())
+
+    def tick(self, changes: ChangeSet, now: float) -> list[Notification]:
+        """What is to be told because a boundary has passed; enters what it changes."""
+        due = [
+            watched
+            for watched in self._watched.values()
+            if not watched.timed or (watched.due is not None and watched.due <= now)
+        ]
+        extra = ChangeSet(self.state.aor)
+        for watched in due:
+            self._reauthorize(watched.name, watched.package, extra, now)
+        self._also(changes, extra)
+        return self._tell_all(changes, (), now, due)
+
+    def full_state(self, changes: ChangeSet, now: float) -> list[Notification]:
+        """Everybody's full state, as after a restart; enters what it changes."""
+        extra = ChangeSet(self.state.aor)
+        for watched in self._watched.values():
+            self._reauthorize(watched.name, watched.package, extra, now)
+            watched.fresh = False
+        self._also(changes, extra)
+        everybody = [key for key, usage in self._usages.items() if not usage.closing]
+        return self._tell_all(changes, everybody, now, list(self._watched.values()))
+
+    def boundary(self, now: float) -> float | None:
+        """The next time at which ``tick`` has something to do, if there is one."""
+        times = []
+        for watched in self._watched.values():
+            if not watched.timed:
+                watched.due = watched.package.boundary(self.state, now)
+                watched.timed = True
+            if watched.due is not None:
+                times.append(watched.due)
+        return min(times, default=None)
+
+    # ------------------------------------------------------------------ after the commit
+
+    def release(self, notifications: Iterable[Notification], now: float) -> list[NotifyRequest]:
+        """The requests that can leave at once; of the others the newest waits."""
+        requests = []
+        for notification in notifications:
+            usage = self._usages.get(notification.subscription.id)
+            if usage is None:
+                # Its dialog ended meanwhile.
+                continue
+            usage.unreleased -= 1
+            dialog = usage.dialog
+            if usage.waiting is not None:
+                dialog.granted -= 1
+                usage.waiting = None
+            if dialog.outstanding is None:
+                requests.append(self._request(usage, notification, notification.state_header))
+            else:
+                usage.waiting = notification
+        return requests
+
+    def answered(self, subscription_id: str, ok: bool, now: float) -> list[NotifyRequest]:
+        """Go on in a dialog whose NOTIFY has had its final response, or none at all.
+
+        After a failure (``ok`` is false) the subscription gets full state next time.
+        """
+        usage = self._usages.get(subscription_id)
+        if usage is None or usage.dialog.outstanding is not usage:
+            return []
+        dialog = usage.dialog
+        dialog.outstanding = None
+        if not ok:
+            usage.stale = True
+        others = [each for each in dialog.usages if each is not usage]
+        for each in (*others, usage):
+            notification = each.waiting
+            if notification is not None:
+                each.waiting = None
+                header = notification.state_header
+                if not notification.final:
+                    status = notification.subscription.status
+                    header = _state_header(status, each.subscription.expires_at - now)
+                requests = [self._request(each, notification, header)]
+                break
+        else:
+            requests = []
+        # After its last NOTIFY nothing of a usage is left.
+        if (
+            usage.closing
+            and dialog.outstanding is not usage
+            and usage.waiting is None
+            and not usage.unreleased
+        ):
+            self._drop(usage)
+        return requests
+
+    def _request(
+        self, usage: Usage, notification: Notification, state_header: str
+    ) -> NotifyRequest:
+        dialog = usage.dialog
+        dialog.outstanding = usage
+        dialog.cseq = cseq = dialog.cseq + 1
+        if usage.head is None:
+            usage.head = head(usage.subscription, self._events)
+        version = usage.version
+        if notification.body is not None:
+            usage.version = version + 1
+        return NotifyRequest(
+            usage.subscription,
+            notification.final,
+            cseq,
+            usage.head,
+            state_header,
+            notification.body,
+            version,
+        )
+
+    # ------------------------------------------------------------------ authorization
+
+    def _reauthorize(self, name: str, package: IEventPackage, extra: ChangeSet, now: float) -> None:
+        watched = self._watched.get(name)
+        if watched is not None:
+            for usage in watched:
+                self._judge(watched, usage, extra, now)
+        for record in self.state.subscriptions.values():
+            if record.status == WAITING and record.package == name:
+                handling = package.authorize(self.state, record.watcher, now).handling
+                event = JUDGED.get((WAITING, handling))
+                if event is not None:
+                    extra.remove(record, event)
+
+    def _judge(self, watched: Watched, usage: Usage, extra: ChangeSet, now: float) -> None:
+        """Put one usage where it belongs by the rules of now."""
+        record = self.state.subscriptions.get(usage.subscription.id)
+        if record is None or record.status == WAITING or usage.closing:
+            return
+        decision = watched.package.authorize(self.state, record.watcher, now)
+        event = JUDGED.get((record.status, decision.handling))
+        if event is not None:
+            entry = transition(record, event, now)
+            if entry is not None:
+                enter(extra, entry)
+        elif record.status == ACTIVE:
+            before = usage.view
+            body = None if before is None else before.body
+            content_type = choose(record.accept, watched.package.content_types)
+            view = watched.place(
+                usage, content_type or watched.package.content_types[0], decision.permissions
+            )
+            if view is not before:
+                watched.moved.append((usage, body))
+
+    def _also(self, changes: ChangeSet, extra: ChangeSet) -> None:
+        if extra:
+            self.state.apply(extra)
+            changes.update(extra)
+
+    # ------------------------------------------------------------------ who is told
+
+    def _tell_all(
+        self,
+        changes: ChangeSet,
+        notify: Iterable[str],
+        now: float,
+        due: Collection[Watched],
+    ) -> list[Notification]:
+        self._turn += 1
+        for watched in self._watched.values():
+            if watched.fresh and (watched in due or watched.package.affected(changes)):
+                # Loaded, and now it matters what they see.
+                watched.fresh = False
+                extra = ChangeSet(self.state.aor)
+                for usage in list(watched.others):
+                    self._judge(watched, usage, extra, now)
+                self._also(changes, extra)
+        forced: dict[Usage, None] = {}
+        finals: dict[Usage, Removed] = {}
+        seen = self._follow(changes, forced, finals)
+        for identifier in notify:
+            named = self._usages.get(identifier)
+            if named is not None and not named.closing:
+                forced[named] = None
+        for usage in forced:
+            usage.stale = True
+        out: list[Notification] = []
+        for watched in list(self._watched.values()):
+            ticked = watched in due
+            if ticked or (seen and watched.package.affected(seen)):
+                watched.timed = False
+                for view in list(watched.views.values()):
+                    self._spread(watched, view, seen, ticked, changes, now, out)
+            if watched.moved:
+                watched.timed = False
+                for usage, before in watched.moved:
+                    view_now = usage.view
+                    if view_now is not None and not usage.closing and usage.told != self._turn:
+                        body = self._full(watched.package, view_now, now)
+                        if body != before:
+                            self._tell(usage, body, changes, now, out)
+                watched.moved = []
+        for usage in forced:
+            if usage.told != self._turn and not usage.closing:
+                self._tell(usage, self._current(usage, now), changes, now, out)
+        for usage, removed in finals.items():
+            self._finish(usage, removed, changes, now, out)
+        return out
+
+    def _follow(
+        self,
+        changes: ChangeSet,
+        forced: dict[Usage, None],
+        finals: dict[Usage, Removed],
+    ) -> ChangeSet:
+        """Bring the usages up to date; the changes as the packages may see them.
+
+        Packages don't see what is no step of the state machine, such as a refresh, nor what is
+        transient: "if an authorized watcher performs a fetch operation … watcherinfo
+        notifications SHOULD NOT be sent for any transient states" (RFC 3857 §4.7.2).
+        """
+        quiet: set[str] = set()
+        for (kind, identifier), entry in changes.entries.items():
+            if kind is not Subscription:
+                continue
+            usage = self._usages.get(identifier)
+            if usage is not None and usage.closing:
+                continue
+            if type(entry) is Removed:
+                record = entry.record
+                assert type(record) is Subscription
+                if usage is None:
+                    if record.status == WAITING:
+                        continue
+                    quiet.add(identifier)
+                    if not entry.silent:
+                        finals[self._adopt(record, 0, 0)] = entry
+                    continue
+                usage.subscription = record
+                usage.head = None
+                if entry.silent:
+                    self._vanish(usage, forced)
+                else:
+                    finals[usage] = entry
+                continue
+            assert type(entry) is Subscription
+            if entry.status == WAITING:
+                if entry.local_tag:
+                    # It ended for the subscriber, though its AOR still remembers it.
+                    if usage is None:
+                        usage = self._adopt(entry, 0, 0)
+                    usage.subscription = entry
+                    usage.head = None
+                    finals[usage] = Removed(entry, entry.event)
+                elif usage is not None:
+                    self._vanish(usage, forced)
+                continue
+            if usage is None:
+                usage = self._adopt(entry, 0, 0)
+                self._enrol(usage)
+                forced[usage] = None
+                continue
+            before = usage.subscription
+            usage.subscription = entry
+            if before.remote_target != entry.remote_target or before.contact != entry.contact:
+                usage.head = None
+            if before.accept != entry.accept:
+                # Its body type may be another one now.
+                self._retire(usage)
+                self._enrol(usage)
+            if before.status == entry.status:
+                quiet.add(identifier)
+            else:
+                forced[usage] = None
+        if not quiet:
+            return changes
+        seen = ChangeSet(changes.aor)
+        seen.entries = {
+            key: entry
+            for key, entry in changes.entries.items()
+            if key[0] is not Subscription or key[1] not in quiet
+        }
+        return seen
+
+    def _spread(
+        self,
+        watched: Watched,
+        view: View,
+        seen: ChangeSet,
+        ticked: bool,
+        changes: ChangeSet,
+        now: float,
+        out: list[Notification],
+    ) -> None:
+        """Tell all who look through a view what has changed in it."""
+        package = watched.package
+        if ticked:
+            body: Body | None = package.full(self.state, view.permissions, view.content_type, now)
+        else:
+            body = package.changed(self.state, view.permissions, view.content_type, seen, now)
+        if body is None:
+            return
+        if package.partial:
+            for usage in view.usages:
+                if usage.closing:
+                    continue
+                if usage.stale or usage.busy:
+                    full = self._full(package, view, now)
+                    self._tell(usage, full, changes, now, out)
+                else:
+                    self._tell(usage, body, changes, now, out)
+        elif body != view.body:
+            view.body = body
+            for usage in view.usages:
+                if not usage.closing:
+                    self._tell(usage, body, changes, now, out)
+
+    def _full(self, package: IEventPackage, view: View, now: float) -> Body:
+        """Full state for a view; of a partial package it is true for this turn alone."""
+        if view.body is None or (package.partial and view.built != self._turn):
+            view.body = package.full(self.state, view.permissions, view.content_type, now)
+            view.built = self._turn
+        return view.body
+
+    def _current(self, usage: Usage, now: float) -> Body | None:
+        """The state that a usage may see; None while it is pending."""
+        record = usage.subscription
+        watched = self._watched.get(record.package)
+        if watched is None or record.status != ACTIVE:
+            return None
+        package = watched.package
+        view = usage.view
+        if view is None:
+            decision = package.authorize(self.state, record.watcher, now)
+            content_type = choose(record.accept, package.content_types)
+            view = watched.place(
+                usage, content_type or package.content_types[0], decision.permissions
+            )
+        return self._full(package, view, now)
+
+    def _tell(
+        self,
+        usage: Usage,
+        body: Body | None,
+        changes: ChangeSet,
+        now: float,
+        out: list[Notification],
+    ) -> None:
+        dialog = usage.dialog
+        dialog.granted = granted = dialog.granted + 1
+        if granted > dialog.reserved:
+            self._reserve(dialog, changes)
+        usage.unreleased += 1
+        usage.stale = False
+        usage.told = self._turn
+        record = usage.subscription
+        out.append(
+            Notification(record, _state_header(record.status, record.expires_at - now), body, False)
+        )
+
+    def _finish(
+        self,
+        usage: Usage,
+        removed: Removed,
+        changes: ChangeSet,
+        now: float,
+        out: list[Notification],
+    ) -> None:
+        """Decide the last notification of a subscription."""
+        record = usage.subscription
+        reason = removed.reason
+        body = None
+        if reason in _WITH_STATE and record.status == ACTIVE:
+            self._enrol(usage)
+            body = self._current(usage, now)
+        self._retire(usage)
+        usage.closing = True
+        usage.unreleased += 1
+        dialog = usage.dialog
+        dialog.granted += 1
+        if dialog.granted > dialog.reserved:
+            self._reserve(dialog, changes)
+        header = f"terminated;reason={reason}"
+        if removed.retry_after is not None:
+            header += f";retry-after={removed.retry_after}"
+        out.append(Notification(record, header, body, True))
+
+    def _reserve(self, dialog: Dialog, changes: ChangeSet) -> None:
+        """Reserve the next block of CSeq numbers in all records that share the dialog."""
+        dialog.reserved = reserved = dialog.granted + self._limits.cseq_block - 1
+        subscriptions = self.state.subscriptions
+        for usage in dialog.usages:
+            record = usage.subscription
+            if record.id in subscriptions and record.status != WAITING:
+                record = record._replace(cseq_reserved=reserved)
+                usage.subscription = record
+                subscriptions[record.id] = record
+                changes.put(record)
+
+    # ------------------------------------------------------------------ the index
+
+    def _adopt(self, record: Subscription, cseq: int, version: int) -> Usage:
+        """The live end of a subscription that is new here."""
+        base, shared, _ = record.id.partition("~")
+        dialog = None
+        if shared:
+            for identifier in self.sharing(base):
+                if identifier in self._usages:
+                    dialog = self._usages[identifier].dialog
+                    break
+        if dialog is None:
+            dialog = Dialog(cseq, record.cseq_reserved)
+        else:
+            dialog.reserved = max(dialog.reserved, record.cseq_reserved)
+            if cseq > dialog.cseq:
+                dialog.cseq = dialog.granted = cseq
+        usage = Usage(record, dialog, version)
+        self._usages[record.id] = usage
+        return usage
+
+    def sharing(self, base: str) -> Iterable[str]:
+        """The ids that subscriptions of one dialog may have."""
+        return [base, *[f"{base}~{n}" for n in range(1, self._limits.per_dialog)]]
+
+    def _place_for(self, name: str) -> Watched | None:
+        watched = self._watched.get(name)
+        if watched is None:
+            package = self._packages.get(name)
+            if package is None:
+                return None
+            watched = self._watched[name] = Watched(name, package)
+        return watched
+
+    def _enrol(self, usage: Usage) -> None:
+        """See that the package of a usage is watched, and the usage with it."""
+        watched = self._place_for(usage.subscription.package)
+        if watched is not None and usage.view is None:
+            watched.others[usage] = None
+            watched.timed = False
+
+    def _retire(self, usage: Usage) -> None:
+        """Take a usage out of what is watched; it sees no more changes."""
+        watched = self._watched.get(usage.subscription.package)
+        if watched is not None:
+            watched.leave(usage)
+            if not watched:
+                del self._watched[watched.name]
+
+    def _vanish(self, usage: Usage, forced: dict[Usage, None]) -> None:
+        """Forget a usage whose dialog is gone at the other end."""
+        self._retire(usage)
+        usage.closing = True
+        dialog = usage.dialog
+        self._drop(usage)
+        if dialog.outstanding is usage:
+            dialog.outstanding = None
+            for other in dialog.usages:
+                if other.waiting is not None:
+                    forced[other] = None
+
+    def _drop(self, usage: Usage) -> None:
+        dialog = usage.dialog
+        dialog.usages = tuple([other for other in dialog.usages if other is not usage])
+        self._usages.pop(usage.subscription.id, None)
+
+
+def _state_header(status: str, remaining: float) -> str:
+    # "MUST NOT be used to lengthen a subscription": cut, but for what floating point loses.
+    return f"{status};expires={int(remaining + 0.001) if remaining > 0 else 0}"

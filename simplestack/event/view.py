@@ -1,0 +1,141 @@
+"""Views: who sees the same of an AOR; and the live ends of subscriptions that look through them."""
+
+from collections.abc import Hashable, Iterator
+
+from simplestack.event.notification import Notification
+from simplestack.interfaces import Body, IEventPackage
+from simplestack.state import Subscription
+
+__all__ = ["Dialog", "Usage", "View", "Watched"]
+
+
+class Dialog:
+    """What the usages of one dialog share: the order of its NOTIFYs (RFC 3261 §12.2.1.1)."""
+
+    __slots__ = ("cseq", "granted", "outstanding", "reserved", "usages")
+
+    def __init__(self, cseq: int, reserved: int) -> None:
+        #: The CSeq number of the last NOTIFY sent.
+        self.cseq = cseq
+        #: ``cseq`` and one for each notification that is decided but not sent.
+        self.granted = cseq
+        #: Numbers up to this one are committed as perhaps used.
+        self.reserved = reserved
+        #: The usage whose NOTIFY is not answered yet.
+        self.outstanding: Usage | None = None
+        self.usages: tuple[Usage, ...] = ()
+
+
+class Usage:
+    """The live end of one subscription."""
+
+    __slots__ = (
+        "closing",
+        "dialog",
+        "head",
+        "stale",
+        "subscription",
+        "told",
+        "unreleased",
+        "version",
+        "view",
+        "waiting",
+    )
+
+    def __init__(self, subscription: Subscription, dialog: Dialog, version: int) -> None:
+        self.subscription = subscription
+        self.dialog = dialog
+        #: What it sees; None while it is pending, or not looked at since it was loaded.
+        self.view: View | None = None
+        #: The part of NOTIFY that stays the same; None where it must be made anew.
+        self.head: bytes | None = None
+        #: The version of its next document.
+        self.version = version
+        #: The number of the turn that told it something last.
+        self.told = 0
+        #: Notifications decided whose changes are not committed yet.
+        self.unreleased = 0
+        #: The newest notification that waits for the answer to an earlier one.
+        self.waiting: Notification | None = None
+        #: Whether it may have missed a document, so that it must get full state.
+        self.stale = True
+        #: Whether its last notification has been decided.
+        self.closing = False
+        dialog.usages = (*dialog.usages, self)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a new notification may have to wait, and then takes the place of another."""
+        return (
+            self.unreleased > 0 or self.dialog.outstanding is not None or self.waiting is not None
+        )
+
+
+class View:
+    """A body that several subscriptions share: package, content type, permissions."""
+
+    __slots__ = ("body", "built", "content_type", "permissions", "usages")
+
+    def __init__(self, content_type: str, permissions: Hashable) -> None:
+        self.content_type = content_type
+        self.permissions = permissions
+        #: Full state as everybody who looks through this view was told it, or is being told.
+        self.body: Body | None = None
+        #: The number of the turn that made ``body``.
+        self.built = 0
+        self.usages: dict[Usage, None] = {}
+
+
+class Watched:
+    """A package of the AOR that has subscriptions."""
+
+    __slots__ = ("due", "fresh", "moved", "name", "others", "package", "timed", "views")
+
+    def __init__(self, name: str, package: IEventPackage) -> None:
+        self.name = name
+        self.package = package
+        self.views: dict[tuple[str, Hashable], View] = {}
+        #: Usages without a view: pending ones, and loaded ones that nobody looked at yet.
+        self.others: dict[Usage, None] = {}
+        #: Whether ``others`` may hold active ones.
+        self.fresh = False
+        #: Usages that changed their view in this turn, with the body that they saw before.
+        self.moved: list[tuple[Usage, Body | None]] = []
+        #: The next time at which the clock alone changes state or rules, where ``timed``.
+        self.due: float | None = None
+        self.timed = False
+
+    def __iter__(self) -> Iterator[Usage]:
+        """All usages, in a list of their own: they may change their place meanwhile."""
+        usages = list(self.others)
+        for view in self.views.values():
+            usages += view.usages
+        return iter(usages)
+
+    def __bool__(self) -> bool:
+        return bool(self.views or self.others)
+
+    def place(self, usage: Usage, content_type: str, permissions: Hashable) -> View:
+        """Put a usage where it sees what these permissions show."""
+        key = (content_type, permissions)
+        view = self.views.get(key)
+        if view is None:
+            view = self.views[key] = View(content_type, permissions)
+        if usage.view is not view:
+            self.leave(usage)
+            usage.view = view
+            view.usages[usage] = None
+        return view
+
+    def leave(self, usage: Usage) -> None:
+        """Take a usage out of its place; a view that nobody looks through is forgotten."""
+        view = usage.view
+        if view is None:
+            self.others.pop(usage, None)
+            return
+        usage.view = None
+        view.usages.pop(usage, None)
+        if not view.usages:
+            key = (view.content_type, view.permissions)
+            if self.views.get(key) is view:
+                del self.views[key]
