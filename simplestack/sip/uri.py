@@ -14,7 +14,8 @@ __all__ = ["Uri", "parse_host", "parse_uri"]
 _ESCAPED = r"%[0-9A-Fa-f]{2}"
 _UNRESERVED = r"A-Za-z0-9\-_.!~*'()"
 
-_is_user = re.compile(rf"(?:[{_UNRESERVED}&=+$,;?/]++|{_ESCAPED})++").fullmatch
+# A "#" in a dialled code should be escaped, and often is not.
+_is_user = re.compile(rf"(?:[{_UNRESERVED}&=+$,;?/#]++|{_ESCAPED})++").fullmatch
 _is_password = re.compile(rf"(?:[{_UNRESERVED}&=+$,]++|{_ESCAPED})*+").fullmatch
 _is_param = re.compile(rf"(?:[{_UNRESERVED}\[\]/:&+$]++|{_ESCAPED})++").fullmatch
 _is_header = re.compile(rf"(?:[{_UNRESERVED}\[\]/?:+$]++|{_ESCAPED})*+").fullmatch
@@ -116,7 +117,11 @@ class Uri(NamedTuple):
         return text
 
     def equals(self, other: Uri) -> bool:
-        """Whether two URIs are equivalent by RFC 3261 §19.1.4; not a transitive relation."""
+        """Whether two URIs are equivalent by RFC 3261 §19.1.4; not a transitive relation.
+
+        What is escaped equals what is not, also for the reserved characters that may stand
+        unescaped in a user part.
+        """
         if (
             self.scheme != other.scheme
             or self.user != other.user

@@ -26,8 +26,8 @@ _word = re.compile(rf"({TOKEN}++)[ \t]*+(;.*)?", re.DOTALL).fullmatch
 class Event(NamedTuple):
     """An event package with its templates ("presence.winfo"), and parameters.
 
-    Package names are compared in their case (RFC 6665 §8.2.1: "The Event header field is
-    defined ... case-sensitive" tokens).
+    RFC 6665 §8.2.1: the event type and the `id` are "compared byte by byte"; "No other
+    parameters are considered when performing a comparison."
     """
 
     package: str
