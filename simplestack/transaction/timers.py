@@ -66,6 +66,11 @@ class Timers(NamedTuple):
         return 64 * self.T1
 
     @property
+    def C(self) -> float:
+        """Wait for the final response after a provisional one: "larger than 3 minutes" (§16.6)."""
+        return 185.0
+
+    @property
     def D(self) -> float:
         """Wait for retransmissions of responses to INVITE: "at least 32 seconds" (§17.1.1.2)."""
         return max(32.0, 64 * self.T1)
@@ -199,8 +204,6 @@ class TimerQueue:
 
     def advance(self, now: float) -> int:
         """Fire all that is due at ``now``; returns how many there were."""
-        if now < self.wakeup:
-            return 0
         fired = 0
         alarms = self._alarms
         while alarms and alarms[0][0] <= now:

@@ -1,0 +1,586 @@
+"""The transaction layer: which transaction a message belongs to, and what it does (RFC 3261 §17)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import blake2s
+from typing import NamedTuple, Protocol, TypeAlias
+
+from simplestack.sip.errors import ParseError, SIPError
+from simplestack.sip.fields import Via, parse_via, split_list
+from simplestack.sip.message import METHODS, Request, Response
+from simplestack.transaction.flow import DEFAULT_PORTS, Flow, via
+from simplestack.transaction.states import Event, State
+from simplestack.transaction.timers import Fifo, TimerQueue, Timers
+from simplestack.transaction.transaction import (
+    ClientTransaction,
+    Done,
+    InviteClientTransaction,
+    InviteServerTransaction,
+    NonInviteClientTransaction,
+    NonInviteServerTransaction,
+    Others,
+    ServerTransaction,
+    response_flow,
+)
+
+__all__ = ["Deliver", "Identifiers", "Limits", "Reopen", "TransactionLayer"]
+
+#: Gets each new request, its transaction and the time.  An ACK for a 2xx and a CANCEL that has
+#: ended an INVITE come without a transaction: there is nothing to answer.
+Deliver: TypeAlias = Callable[[Request, ServerTransaction | None, float], None]
+#: Opens a connection like the flow, which has ended, to the address, and sends; false if it won't.
+Reopen: TypeAlias = Callable[[Flow, tuple[str, int], bytes], bool]
+
+_COOKIE = "z9hg4bk"
+#: How much later than due a timer may fire whose only effect is that something is forgotten.
+_SLACK = 0.25
+
+
+class Identifiers(Protocol):
+    """Where tags and branches come from: unique, and not to be guessed."""
+
+    def tag(self) -> str:
+        """A From or To tag (RFC 3261 §19.3)."""
+
+    def branch(self) -> str:
+        """A Via branch with the magic cookie (RFC 3261 §8.1.1.7)."""
+
+
+class Limits(NamedTuple):
+    """How many transactions strangers may make us keep; beyond it the answer is 503."""
+
+    #: Server transactions of all states.  At 3,000 requests a second over UDP 96,000 wait for
+    #: timer J, each with the bytes of its response.
+    server_transactions: int = 200_000
+    #: Server transactions without a final response, each with its request.
+    unanswered: int = 20_000
+    #: Retry-After of the 503, in seconds.
+    retry_after: int = 10
+
+
+class TransactionLayer:
+    """All transactions of one stack, client and server (RFC 3261 §17, RFC 6026, RFC 4320).
+
+    Messages and times come in by calls; messages go out by ``flow.send``, requests to the user by
+    ``deliver``.  Nothing here waits: call ``advance(now)`` no later than ``next_wakeup()`` says.
+    """
+
+    def __init__(
+        self,
+        deliver: Deliver,
+        identifiers: Identifiers,
+        timers: Timers | None = None,
+        *,
+        limits: Limits | None = None,
+        reopen: Reopen | None = None,
+    ) -> None:
+        self.deliver = deliver
+        self.identifiers = identifiers
+        self.timers = timers = timers or Timers()
+        self.limits = limits or Limits()
+        self.reopen = reopen
+        self.queue = queue = TimerQueue()
+        # An answered non-INVITE over UDP is the bytes of its response: state Completed.
+        self._servers: dict[str, ServerTransaction | bytes] = {}
+        # A client transaction in state Completed that has nothing more to say is None.
+        self._clients: dict[str, ClientTransaction | None] = {}
+        # Client transactions that wait for a response on a stream.
+        self._by_flow: dict[str, set[ClientTransaction]] = {}
+        # Identities of requests without To tag: those of the last period and of this one.
+        self._seen: dict[str, str] = {}
+        self._seen_before: dict[str, str] = {}
+        self._seen_until = 0.0
+
+        # Timeouts stand before repetitions, so that a late wake-up doesn't send what it gives up.
+        self.timeout_fifo: Fifo[str] = queue.fifo(timers.F, self._timeout_fires, _SLACK)
+        self.guard_fifo: Fifo[ServerTransaction] = queue.fifo(
+            max(0.0, timers.guard - timers.trying), self._guard_fires
+        )
+        self.trying_fifo: Fifo[str] = queue.fifo(timers.trying, self._trying_fires, _SLACK)
+        self._j_fifo: Fifo[str] = queue.fifo(timers.J, self._j_fires, _SLACK)
+        self._k_fifo: Fifo[str] = queue.fifo(timers.K, self._k_fires, _SLACK)
+        self._soon: Fifo[tuple[ClientTransaction, Event]] = queue.fifo(0.0, self._event_fires)
+        self._waits: dict[float, Fifo[tuple[ClientTransaction | ServerTransaction, Event]]] = {}
+        self.repeat_fifos = self._repeat_fifos(timers.retransmit, timers.T2)
+        self.repeat_invite_fifos = self._repeat_fifos(timers.retransmit_invite, timers.B)
+
+        #: Server transactions without a final response.
+        self.unanswered = 0
+        self.absorbed = 0
+        self.retransmitted = 0
+        self.stray = 0
+        self.dropped = 0
+        self.refused = 0
+        self.rejected = 0
+        self.guarded = 0
+        self.unacknowledged = 0
+        self.undeliverable = 0
+
+    def _repeat_fifos(
+        self, interval: Callable[[int], float], longest: float
+    ) -> list[Fifo[ClientTransaction | ServerTransaction]]:
+        fifos: list[Fifo[ClientTransaction | ServerTransaction]] = []
+        while not fifos or fifos[-1].duration < longest:
+            duration = interval(len(fifos))
+            fifos.append(self.queue.fifo(duration, self._repeat_fires, 0.0, _is_stale))
+        return fifos
+
+    # Messages from the network.
+
+    def receive(self, message: Request | Response, flow: Flow, now: float) -> None:
+        """Take in a message that came by a flow."""
+        if isinstance(message, Request):
+            self._receive_request(message, flow, now)
+        else:
+            self._receive_response(message, now)
+
+    def reject(self, error: ParseError, flow: Flow, now: float) -> None:
+        """Answer bytes that could not be parsed, if what could be read of them is a request.
+
+        The response is sent without a transaction; a request sent again gets the same.  Responses
+        and ACK are never answered.
+        """
+        if isinstance(error.message, Request):
+            self._refuse(error.message, error, flow)
+        else:
+            self.dropped += 1
+
+    def _receive_response(self, response: Response, now: float) -> None:
+        try:
+            top = response.top_via
+            method = response.cseq.method
+        except SIPError:
+            self.dropped += 1
+            return
+        # "If the response has the same value of the branch parameter in the top Via header field
+        # as the branch parameter in the top Via header field of the request that created the
+        # transaction [and] if the method parameter in the CSeq header field matches the method of
+        # the request that created the transaction." (§17.1.3)
+        key = f"{(top.branch or '').lower()} {method}"
+        try:
+            transaction = self._clients[key]
+        except KeyError:
+            # "Any response received that does not match an existing client transaction state
+            # machine is simply dropped." (RFC 6026 §7.2)
+            self.stray += 1
+            return
+        if transaction is None:
+            self.absorbed += 1
+            return
+        # "If the value of the "sent-by" parameter in that header field value does not correspond
+        # to a value that the client transport is configured to insert into requests, the response
+        # MUST be silently discarded." (§18.1.2)
+        host = transaction.flow.local[0]
+        if top.host != host and top.host.strip("[]") != host.strip("[]").lower():
+            self.stray += 1
+            return
+        status = response.status
+        if status >= 300:
+            event = Event.FAILURE
+        else:
+            event = Event.SUCCESS if status >= 200 else Event.PROVISIONAL
+        transaction.handle(event, response, now)
+
+    def _receive_request(self, request: Request, flow: Flow, now: float) -> None:
+        try:
+            top = request.top_via
+        except SIPError as error:
+            self._refuse(request, error, flow)
+            return
+        method = request.method
+        key = _request_key(request, top, "INVITE" if method == "ACK" else method)
+        known = self._servers.get(key)
+        if known is not None:
+            self.absorbed += 1
+            if isinstance(known, bytes):
+                self.retransmitted += 1
+                response_flow(top, flow).send(known)
+            elif method == "ACK":
+                self._acknowledged(known, request, now)
+            else:
+                known.handle(Event.REQUEST, None, now)
+            return
+        if method == "ACK":
+            _stamp(request, top, flow)
+            self.deliver(request, None, now)
+            return
+        limits = self.limits
+        if self.unanswered >= limits.unanswered or len(self._servers) >= limits.server_transactions:
+            self.refused += 1
+            retry_after = str(limits.retry_after)
+            full = SIPError(503, headers=(("Retry-After", retry_after),), text="too many requests")
+            self._refuse(request, full, flow)
+            return
+        _stamp(request, top, flow)
+        self.unanswered += 1
+        transaction: ServerTransaction
+        if method == "INVITE":
+            transaction = InviteServerTransaction(self, key, request, top, flow)
+        else:
+            transaction = NonInviteServerTransaction(self, key, request, top, flow)
+        self._servers[key] = transaction
+        if method == "CANCEL":
+            self._cancel(request, top, transaction, now)
+        else:
+            transaction.start(now)
+
+    def _acknowledged(
+        self, transaction: ServerTransaction | bytes, ack: Request, now: float
+    ) -> None:
+        if isinstance(transaction, InviteServerTransaction):
+            if not _has_cookie(transaction.via):
+                # "the To tag of the ACK matches the To tag of the response sent by the server
+                # transaction" (§17.2.3)
+                try:
+                    tag = ack.to.tag
+                except SIPError:
+                    tag = None
+                if tag != transaction.response_tag():
+                    return
+            transaction.handle(Event.ACK, ack, now)
+
+    def _cancel(
+        self, cancel: Request, top: Via, transaction: ServerTransaction, now: float
+    ) -> None:
+        """Answer a CANCEL, and with it the INVITE that it is for (RFC 3261 §9.2)."""
+        target = self._servers.get(_request_key(cancel, top, "INVITE"))
+        tag = self.identifiers.tag()
+        if isinstance(target, InviteServerTransaction):
+            tag = target.response_tag() or tag
+            pending = target.state is State.PROCEEDING
+            target.handle(Event.CANCEL, None, now)
+            tag = target.response_tag() or tag
+            transaction.respond(cancel.response(200, to_tag=tag), now)
+            if pending:
+                self.deliver(cancel, None, now)
+            return
+        # "assuming that the request method is anything but CANCEL or ACK"; it "has no impact on
+        # the processing of transactions with any other method", but matches them.
+        others = METHODS - {"INVITE", "ACK", "CANCEL"}
+        if any(_request_key(cancel, top, method) in self._servers for method in others):
+            transaction.respond(cancel.response(200, to_tag=tag), now)
+        else:
+            transaction.respond(cancel.response(481, to_tag=tag), now)
+
+    def _refuse(self, request: Request, error: SIPError, flow: Flow) -> None:
+        """Answer without a transaction, as far as the request can be read."""
+        # "ACK ... no response" (§17): never answered, whatever is wrong with it.
+        if request.method == "ACK" or "Via" not in request.headers:
+            self.dropped += 1
+            return
+        raw = request.headers["Via"][0]
+        try:
+            top: Via | None = request.top_via
+        except SIPError:
+            top = None
+        if top is None:
+            # What reached us from there will find its way back there.
+            back = flow
+        else:
+            _stamp(request, top, flow)
+            back = response_flow(top, flow)
+        # A stateless UAS gives retransmissions the same tag (§8.2.7).
+        digest = blake2s(f"{raw} {request.get('Call-ID')}".encode("utf-8", "surrogateescape"))
+        response = request.refusal(error, to_tag=digest.hexdigest()[:16])
+        for name in ("From", "To", "Call-ID", "CSeq"):
+            if name in response.headers:
+                del response.headers[name][1:]
+        try:
+            data = response.to_bytes()
+        except ValueError:
+            self.dropped += 1
+            return
+        self.rejected += 1
+        back.send(data)
+
+    # Requests of ours.
+
+    def send(
+        self,
+        method: str,
+        branch: str,
+        data: bytes,
+        flow: Flow,
+        done: Done,
+        now: float,
+        others: Others | None = None,
+    ) -> ClientTransaction:
+        """Send a request that is ready for the wire, whose topmost Via has this branch.
+
+        ``done(response, now)`` is called once, never before this returns: with the final response,
+        or with None after timer B or F fired or the transport failed (``failure`` says which).
+        ``others`` gets provisional responses and, of INVITE, further 2xx.  An ACK has no
+        transaction: send it by the flow.
+        """
+        key = f"{branch.lower()} {method}"
+        transaction: ClientTransaction
+        if method == "INVITE":
+            transaction = InviteClientTransaction(self, key, data, flow, done, others)
+        else:
+            transaction = NonInviteClientTransaction(self, key, data, flow, done, others)
+        self._clients[key] = transaction
+        if flow.reliable:
+            self._by_flow.setdefault(flow.key, set()).add(transaction)
+            if not flow.alive:
+                self._soon.add((transaction, Event.TRANSPORT_ERROR), now)
+                return transaction
+        transaction.start(now)
+        return transaction
+
+    def start_request(
+        self,
+        request: Request,
+        flow: Flow,
+        done: Done,
+        now: float,
+        others: Others | None = None,
+    ) -> ClientTransaction:
+        """Put our Via with a new branch on top of a request and send it; see ``send``.
+
+        A request that is sent again with credentials must have lost the Via of its first try.
+        """
+        branch = self.identifiers.branch()
+        request.prepend("Via", via(flow, branch))
+        return self.send(request.method, branch, request.to_bytes(), flow, done, now, others)
+
+    # Time, and connections that end.
+
+    def advance(self, now: float) -> None:
+        """Let all timers fire that are due."""
+        self.queue.advance(now)
+
+    def next_wakeup(self) -> float | None:
+        """When ``advance`` must be called next, None if nothing waits.
+
+        It may be earlier after any other call: a network that keeps one timer asks again.
+        """
+        return self.queue.next_wakeup()
+
+    def flow_closed(self, flow: Flow, now: float) -> None:
+        """A connection has ended: what waits for a response on it has failed (§17.1.4)."""
+        for transaction in list(self._by_flow.pop(flow.key, ())):
+            transaction.handle(Event.TRANSPORT_ERROR, None, now)
+
+    def counts(self) -> dict[str, int]:
+        """How many transactions there are, and what has been counted since the start."""
+        return {
+            "server_transactions": len(self._servers),
+            "server_unanswered": self.unanswered,
+            "client_transactions": len(self._clients),
+            "timers": len(self.queue),
+            "retransmissions_absorbed": self.absorbed,
+            "retransmissions_sent": self.retransmitted,
+            "stray_responses": self.stray,
+            "messages_dropped": self.dropped,
+            "requests_rejected": self.rejected,
+            "requests_over_limit": self.refused,
+            "requests_unanswered_in_time": self.guarded,
+            "responses_unacknowledged": self.unacknowledged,
+            "responses_undeliverable": self.undeliverable,
+        }
+
+    # Merged requests.
+
+    def merged(self, transaction: ServerTransaction, now: float) -> bool:
+        """Whether the request has come by another path as well (RFC 3261 §8.2.2.2).
+
+        "If the request has no tag in the To header field ... If the From tag, Call-ID, and CSeq
+        exactly match those associated with an ongoing transaction, but the request does not match
+        that transaction ..., the UAS core SHOULD generate a 482".  The first of them that is asked
+        about here is remembered for timer J to twice that; ``forget_merged`` undoes it.
+        """
+        identity = _identity(transaction.request)
+        if identity is None:
+            return False
+        if now >= self._seen_until:
+            # Nothing of the period before last is left if nobody has asked for long.
+            fresh = now < self._seen_until + self.timers.J
+            self._seen_before = self._seen if fresh else {}
+            self._seen = {}
+            self._seen_until = now + self.timers.J
+        key = transaction.key
+        first = self._seen_before.get(identity)
+        if first is None:
+            first = self._seen.setdefault(identity, key)
+        return first != key
+
+    def forget_merged(self, transaction: ServerTransaction) -> None:
+        """Forget a request that was refused: its sender may try the same again (§8.1.3.5)."""
+        identity = _identity(transaction.request)
+        if identity is not None:
+            for seen in (self._seen, self._seen_before):
+                if seen.get(identity) == transaction.key:
+                    del seen[identity]
+
+    # For the transactions.
+
+    def wait(
+        self,
+        duration: float,
+        transaction: ClientTransaction | ServerTransaction,
+        event: Event,
+        now: float,
+    ) -> None:
+        """Let an event happen to a transaction after one of the constant durations."""
+        fifo = self._waits.get(duration)
+        if fifo is None:
+            fifo = self._waits[duration] = self.queue.fifo(duration, self._event_fires)
+        fifo.add((transaction, event), now)
+
+    def server_completed(self, key: str, response: bytes, now: float) -> None:
+        """From now on the bytes of the response stand for the transaction; start timer J."""
+        self._servers[key] = response
+        self._j_fifo.add(key, now)
+
+    def client_completed(self, key: str, now: float) -> None:
+        """From now on the transaction only absorbs responses; start timer K."""
+        self._clients[key] = None
+        self._k_fifo.add(key, now)
+
+    def forget_server(self, transaction: ServerTransaction) -> None:
+        """The transaction has terminated."""
+        if self._servers.get(transaction.key) is transaction:
+            del self._servers[transaction.key]
+
+    def forget_client(self, transaction: ClientTransaction) -> None:
+        """The transaction has terminated."""
+        if self._clients.get(transaction.key) is transaction:
+            del self._clients[transaction.key]
+        if transaction.flow.reliable:
+            self.detach(transaction)
+
+    def detach(self, transaction: ClientTransaction) -> None:
+        """The transaction does not depend on its connection any more."""
+        key = transaction.flow.key
+        waiting = self._by_flow.get(key)
+        if waiting is not None:
+            waiting.discard(transaction)
+            if not waiting:
+                del self._by_flow[key]
+
+    def reopened(self, transaction: ServerTransaction, data: bytes) -> bool:
+        """Send a response whose connection has ended by a new one; false where that can't be.
+
+        "the server SHOULD open a connection to the IP address in the "received" parameter, if
+        present, using the port in the "sent-by" value, or the default port for that transport, if
+        no port is specified." (§18.2.2)
+        """
+        if self.reopen is None:
+            return False
+        flow = transaction.flow
+        port = transaction.via.port or DEFAULT_PORTS[flow.transport]
+        return self.reopen(flow, (flow.remote[0], port), data)
+
+    # Timers that fire.
+
+    def _timeout_fires(self, key: str, now: float) -> None:
+        transaction = self._clients.get(key)
+        if transaction is not None:
+            transaction.handle(transaction.timeout, None, now)
+
+    def _trying_fires(self, key: str, now: float) -> None:
+        transaction = self._servers.get(key)
+        if isinstance(transaction, ServerTransaction):
+            transaction.handle(Event.TRYING_DUE, None, now)
+
+    def _guard_fires(self, transaction: ServerTransaction, now: float) -> None:
+        transaction.handle(Event.GUARD, None, now)
+
+    def _j_fires(self, key: str, now: float) -> None:
+        self._servers.pop(key, None)
+
+    def _k_fires(self, key: str, now: float) -> None:
+        self._clients.pop(key, None)
+
+    def _repeat_fires(self, transaction: ClientTransaction | ServerTransaction, now: float) -> None:
+        # An earlier entry of one that waits again, or waits no more.
+        if transaction.repeat_at <= now:
+            transaction.handle(transaction.repetition, None, now)
+
+    def _event_fires(
+        self, item: tuple[ClientTransaction | ServerTransaction, Event], now: float
+    ) -> None:
+        transaction, event = item
+        transaction.handle(event, None, now)
+
+
+def _is_stale(transaction: ClientTransaction | ServerTransaction, deadline: float) -> bool:
+    return transaction.repeat_at != deadline
+
+
+def _has_cookie(top: Via) -> bool:
+    branch = top.branch
+    return branch is not None and len(branch) > 7 and branch[:7].lower() == _COOKIE
+
+
+def _request_key(request: Request, top: Via, method: str) -> str:
+    """What tells transactions of servers apart (RFC 3261 §17.2.3)."""
+    branch = top.branch
+    if branch is not None and len(branch) > 7 and branch[:7].lower() == _COOKIE:
+        return f"{branch.lower()} {top.host}:{top.port} {method}"
+    # "If the branch parameter in the top Via header field is not present, or does not contain the
+    # magic cookie": as RFC 2543 elements are matched.  The To tag, which an ACK has from the
+    # response, is left to what compares it.
+    from_tag = to_tag = ""
+    try:
+        from_tag = request.from_.tag or ""
+        if method != "INVITE":
+            to_tag = request.to.tag or ""
+        sequence = str(request.cseq.number)
+    except SIPError:
+        sequence = request.get("CSeq") or ""
+    call_id = request.get("Call-ID") or ""
+    return "\n".join((str(top), method, request.uri, from_tag, to_tag, call_id, sequence))
+
+
+def _identity(request: Request) -> str | None:
+    """From tag, Call-ID and CSeq of a request that belongs to no dialog; None of others."""
+    try:
+        if request.to.tag is not None:
+            return None
+        cseq = request.cseq
+        return f"{request.call_id} {request.from_.tag} {cseq.number} {cseq.method}"
+    except SIPError:
+        return None
+
+
+def _stamp(request: Request, top: Via, flow: Flow) -> None:
+    """Write into the topmost Via where the request came from (RFC 3261 §18.2.1, RFC 3581 §4)."""
+    address, port = flow.remote
+    rport = False
+    for name, _ in top.params:
+        if name == "rport":
+            rport = True
+        elif name == "received":
+            # Nobody but us can say that.
+            break
+    else:
+        if not rport and (top.host == address or top.host == f"[{address}]"):
+            return
+        raw = request.headers["Via"][0]
+        if not rport:
+            # "If the host portion of the "sent-by" parameter contains a domain name, or if it
+            # contains an IP address that differs from the packet source address, the server MUST
+            # add a "received" parameter"
+            if "," not in raw:
+                request.headers["Via"][0] = f"{raw};received={address}"
+                return
+        else:
+            # "it MUST set the value of the parameter to the source port of the request ... the
+            # server MUST insert a "received" parameter containing the source IP address that the
+            # request came from even if it is identical to the value of the "sent-by" component"
+            before, found, after = raw.partition(";rport")
+            if found and after[:1] in ("", ";") and "," not in raw and '"' not in raw:
+                request.headers["Via"][0] = f"{before};received={address};rport={port}{after}"
+                return
+    _stamp_list(request, address, port, rport or top.rport is not None)
+
+
+def _stamp_list(request: Request, address: str, port: int, rport: bool) -> None:
+    """The same for a topmost Via in an unusual spelling, or in a list."""
+    parts = split_list(request.headers["Via"][0])
+    top = parse_via(parts[0]).with_param("received", address)
+    if rport:
+        top = top.with_param("rport", str(port))
+    request.headers["Via"][0] = ", ".join([str(top), *parts[1:]])

@@ -1,0 +1,521 @@
+"""Transactions: one request and its responses, driven by the tables of ``states``.
+
+The layer makes them, feeds them and forgets them.  Each is small: a client transaction keeps the
+bytes that it may have to send again, a server transaction the request until it is answered.  The
+methods named like an action of the tables carry it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+
+from simplestack.sip.errors import SIPError
+from simplestack.sip.fields import Via, parse_name_addr
+from simplestack.sip.message import Request, Response, parse_message
+from simplestack.transaction.flow import DEFAULT_PORTS, Flow
+from simplestack.transaction.states import (
+    INVITE_CLIENT,
+    INVITE_SERVER,
+    NON_INVITE_CLIENT,
+    NON_INVITE_SERVER,
+    Do,
+    Event,
+    Machine,
+    State,
+    Table,
+    compiled,
+)
+from simplestack.transaction.timers import Alarm
+
+if TYPE_CHECKING:
+    from simplestack.transaction.layer import TransactionLayer
+
+__all__ = [
+    "ClientTransaction",
+    "Done",
+    "Failure",
+    "InviteClientTransaction",
+    "InviteServerTransaction",
+    "NonInviteClientTransaction",
+    "NonInviteServerTransaction",
+    "Others",
+    "ServerTransaction",
+    "response_flow",
+]
+
+#: Why a transaction did not end as it should.
+Failure: TypeAlias = Literal["timeout", "transport"]
+#: Gets the final response, or None after a failure, and the time.
+Done: TypeAlias = Callable[[Response | None, float], None]
+#: Gets the other responses, and the time.
+Others: TypeAlias = Callable[[Response, float], None]
+
+_TERMINATED = State.TERMINATED
+_TRYING = State.TRYING
+_NEVER = float("inf")
+
+
+class ClientTransaction:
+    """A request that we send (RFC 3261 §17.1).
+
+    ``done(response, now)`` is called once: with the final response, or with None when there was
+    none; ``failure`` then says why.  ``others(response, now)``, where it was given, gets every
+    provisional response and, of INVITE, each further 2xx (RFC 6026 §7.2).
+    """
+
+    __slots__ = (
+        "_attempt",
+        "_data",
+        "_done",
+        "_layer",
+        "_others",
+        "failure",
+        "flow",
+        "key",
+        "repeat_at",
+        "state",
+    )
+
+    #: The events of timers B and F, and of timers A and E.
+    timeout: ClassVar[Event]
+    repetition: ClassVar[Event]
+    _initial: ClassVar[State]
+    _entry: ClassVar[tuple[Do, ...]]
+    _table: ClassVar[Table]
+
+    def __init_subclass__(cls, machine: Machine) -> None:
+        cls._initial = machine.initial.state
+        cls._entry, cls._table = compiled(machine, cls)
+
+    def __init__(
+        self,
+        layer: TransactionLayer,
+        key: str,
+        data: bytes,
+        flow: Flow,
+        done: Done,
+        others: Others | None,
+    ) -> None:
+        self._layer = layer
+        self.key = key
+        self._data = data
+        self.flow = flow
+        self._done: Done | None = done
+        self._others = others
+        self.state = self._initial
+        self.failure: Failure | None = None
+        self._attempt = 0
+        #: When the request is to be sent again; infinite once that is over.
+        self.repeat_at = _NEVER
+
+    def start(self, now: float) -> None:
+        """Do what the entry into the machine asks for."""
+        for action in self._entry:
+            action(self, None, now)
+
+    def handle(self, event: Event, response: Response | None, now: float) -> None:
+        """Let an event happen: what the table says."""
+        actions, self.state = self._table[self.state][event]
+        for action in actions:
+            action(self, response, now)
+        if self.state is _TERMINATED:
+            self._layer.forget_client(self)
+
+    def _send_request(self, response: None, now: float) -> None:
+        self.flow.send(self._data)
+
+    def _repeat(self, response: Response | None, now: float) -> None:
+        self._layer.retransmitted += 1
+        self.flow.send(self._data)
+
+    def _pass(self, response: Response, now: float) -> None:
+        if self._others is not None:
+            self._others(response, now)
+
+    def _finish(self, response: Response | None, now: float) -> None:
+        self.repeat_at = _NEVER
+        done = self._done
+        if done is not None:
+            self._done = None
+            done(response, now)
+
+    def _inform_timeout(self, response: None, now: float) -> None:
+        self.failure = "timeout"
+        self._layer.forget_client(self)
+        self._finish(None, now)
+
+    def _inform_transport(self, response: None, now: float) -> None:
+        self.failure = "transport"
+        self._layer.forget_client(self)
+        self._finish(None, now)
+
+
+class NonInviteClientTransaction(ClientTransaction, machine=NON_INVITE_CLIENT):
+    """A request other than INVITE that we send (RFC 3261 §17.1.2).
+
+    Once it has its final response over UDP the layer keeps the key alone until timer K fires.
+    """
+
+    __slots__ = ()
+
+    timeout = Event.TIMER_F
+    repetition = Event.TIMER_E
+
+    def _start_e(self, response: Response | None, now: float) -> None:
+        if not self.flow.reliable:
+            fifos = self._layer.repeat_fifos
+            attempt = self._attempt
+            self.repeat_at = fifos[attempt].add(self, now)
+            if attempt + 1 < len(fifos):
+                self._attempt = attempt + 1
+
+    def _start_e_t2(self, response: Response | None, now: float) -> None:
+        self.repeat_at = self._layer.repeat_fifos[-1].add(self, now)
+
+    def _start_f(self, response: Response | None, now: float) -> None:
+        self._layer.timeout_fifo.add(self.key, now)
+
+    def _start_k(self, response: Response | None, now: float) -> None:
+        if self.flow.reliable:
+            self.handle(Event.TIMER_K, None, now)
+        else:
+            self._data = b""
+            self._layer.client_completed(self.key, now)
+
+
+class InviteClientTransaction(ClientTransaction, machine=INVITE_CLIENT):
+    """An INVITE that we send (RFC 3261 §17.1.1)."""
+
+    __slots__ = ("_timer_c",)
+
+    timeout = Event.TIMER_B
+    repetition = Event.TIMER_A
+
+    def __init__(
+        self,
+        layer: TransactionLayer,
+        key: str,
+        data: bytes,
+        flow: Flow,
+        done: Done,
+        others: Others | None,
+    ) -> None:
+        super().__init__(layer, key, data, flow, done, others)
+        self._timer_c: Alarm | None = None
+
+    def _start_a(self, response: Response | None, now: float) -> None:
+        if not self.flow.reliable:
+            fifos = self._layer.repeat_invite_fifos
+            self.repeat_at = fifos[self._attempt].add(self, now)
+            self._attempt = min(self._attempt + 1, len(fifos) - 1)
+
+    def _start_b(self, response: Response | None, now: float) -> None:
+        self._layer.timeout_fifo.add(self.key, now)
+
+    def _start_c(self, response: Response | None, now: float) -> None:
+        self.repeat_at = _NEVER
+        if self._timer_c is not None:
+            self._timer_c.cancel()
+        layer = self._layer
+        self._timer_c = layer.queue.at(now + layer.timers.C, self._timer_c_fires)
+
+    def _timer_c_fires(self, now: float) -> None:
+        self.handle(Event.TIMER_C, None, now)
+
+    def _start_d(self, response: Response | None, now: float) -> None:
+        self._settle()
+        if self.flow.reliable:
+            self.handle(Event.TIMER_D, None, now)
+        else:
+            self._layer.wait(self._layer.timers.D, self, Event.TIMER_D, now)
+
+    def _start_m(self, response: Response | None, now: float) -> None:
+        self._settle()
+        self._layer.wait(self._layer.timers.M, self, Event.TIMER_M, now)
+
+    def _settle(self) -> None:
+        self.repeat_at = _NEVER
+        self._layer.detach(self)
+        if self._timer_c is not None:
+            self._timer_c.cancel()
+            self._timer_c = None
+
+    def _send_ack(self, response: Response, now: float) -> None:
+        """Send the ACK for a response of 300 or more, built as §17.1.1.3 says."""
+        invite = parse_message(self._data)
+        headers = {"Via": invite.headers["Via"][:1]}
+        for name in ("Max-Forwards", "Route", "From", "Call-ID"):
+            if name in invite.headers:
+                headers[name] = invite.headers[name]
+        # "The To header field in the ACK MUST equal the To header field in the response being
+        # acknowledged"
+        headers["To"] = response.headers.get("To") or invite.headers["To"]
+        headers["CSeq"] = [f"{invite.cseq.number} ACK"]
+        uri = invite.uri if isinstance(invite, Request) else ""
+        # From here on it is the ACK that is sent again.
+        self._data = Request("ACK", uri, headers).to_bytes()
+        self.flow.send(self._data)
+
+
+class ServerTransaction:
+    """A request that we answer (RFC 3261 §17.2)."""
+
+    __slots__ = (
+        "_last",
+        "_layer",
+        "failure",
+        "flow",
+        "key",
+        "repeat_at",
+        "request",
+        "state",
+        "via",
+    )
+
+    #: The event of timer G.
+    repetition: ClassVar[Event] = Event.TIMER_G
+    _initial: ClassVar[State]
+    _entry: ClassVar[tuple[Do, ...]]
+    _table: ClassVar[Table]
+
+    def __init_subclass__(cls, machine: Machine) -> None:
+        cls._initial = machine.initial.state
+        cls._entry, cls._table = compiled(machine, cls)
+
+    def __init__(
+        self, layer: TransactionLayer, key: str, request: Request, via: Via, flow: Flow
+    ) -> None:
+        self._layer = layer
+        self.key = key
+        self.request = request
+        #: The topmost Via as the client sent it, without what we put in.
+        self.via = via
+        #: The flow that the request came by.
+        self.flow = flow
+        self.state = self._initial
+        #: The last response, as it was sent.
+        self._last: bytes | None = None
+        self.failure: Failure | None = None
+        #: When the response is to be sent again, of INVITE; infinite once that is over.
+        self.repeat_at = _NEVER
+
+    @property
+    def branch(self) -> str:
+        """The branch parameter of the topmost Via; "" from RFC 2543 elements."""
+        return self.via.branch or ""
+
+    @property
+    def answered(self) -> bool:
+        """Whether the final response has been given."""
+        return self.state not in (State.TRYING, State.PROCEEDING)
+
+    def start(self, now: float) -> None:
+        """Do what the entry into the machine asks for; the request goes to the user."""
+        for action in self._entry:
+            action(self, None, now)
+
+    def handle(self, event: Event, message: Request | None, now: float) -> None:
+        """Let an event happen: what the table says."""
+        actions, self.state = self._table[self.state][event]
+        for action in actions:
+            action(self, message, now)
+        if self.state is _TERMINATED:
+            self._layer.forget_server(self)
+
+    def respond(self, response: Response, now: float) -> bool:
+        """Send a response; false where the table drops it.
+
+        There is one final response: later ones are dropped, as are those that RFC 4320 forbids
+        for requests other than INVITE: 101 to 199, an early 100 over UDP, and 408.  The 2xx of an
+        INVITE may be passed again, unchanged, until its ACK has come (RFC 6026 §7.1).  Raises
+        ValueError, and nothing has happened, if the response can't be put on the wire.
+        """
+        actions, state = self._table[self.state][self._classify(response.status)]
+        if not actions:
+            return False
+        data = response.to_bytes()
+        if self.state is State.ACCEPTED and data != self._last:
+            return False
+        self.state = state
+        for action in actions:
+            action(self, data, now)
+        if self.state is _TERMINATED:
+            self._layer.forget_server(self)
+        return True
+
+    def _classify(self, status: int) -> Event:
+        raise NotImplementedError
+
+    def _send_response(self, data: bytes, now: float) -> None:
+        self._last = data
+        flow = self.flow
+        if not flow.reliable:
+            response_flow(self.via, flow).send(data)
+        elif flow.alive:
+            flow.send(data)
+        elif not self._layer.reopened(self, data):
+            self.handle(Event.TRANSPORT_ERROR, None, now)
+
+    def _repeat(self, message: Request | None, now: float) -> None:
+        if self._last is not None:
+            self._layer.retransmitted += 1
+            self._send_response(self._last, now)
+
+    def _send_100(self, message: Request | None, now: float) -> None:
+        if self._last is None:
+            # "the insertion of tags in the To header field of the response ... is downgraded from
+            # MAY to SHOULD NOT" (§17.2.1)
+            self._send_response(self.request.response(100).to_bytes(), now)
+
+    def _send_487(self, message: Request | None, now: float) -> None:
+        self._send_own(487, now)
+
+    def _send_500(self, message: Request | None, now: float) -> None:
+        self._layer.guarded += 1
+        self._send_own(500, now)
+
+    def _send_own(self, status: int, now: float) -> None:
+        response = self.request.response(status, to_tag=self.to_tag())
+        self._send_response(response.to_bytes(), now)
+
+    def to_tag(self) -> str:
+        """The To tag for a response that the layer makes."""
+        return self._layer.identifiers.tag()
+
+    def _pass_request(self, message: Request | None, now: float) -> None:
+        self._layer.deliver(self.request, self, now)
+
+    def _inform_transport(self, message: Request | None, now: float) -> None:
+        self.failure = "transport"
+        self._layer.undeliverable += 1
+
+
+class NonInviteServerTransaction(ServerTransaction, machine=NON_INVITE_SERVER):
+    """A request other than INVITE that we answer (RFC 3261 §17.2.2, RFC 4320).
+
+    Once it is answered over UDP the layer keeps the bytes of the response in its place.
+    """
+
+    __slots__ = ()
+
+    def _classify(self, status: int) -> Event:
+        if status >= 300:
+            return Event.USER_408 if status == 408 else Event.USER_FAILURE
+        if status >= 200:
+            return Event.USER_SUCCESS
+        if status > 100:
+            return Event.USER_PROVISIONAL
+        if self.state is _TRYING and not self.flow.reliable:
+            return Event.USER_100_EARLY
+        return Event.USER_100
+
+    def _start_trying(self, message: Request | None, now: float) -> None:
+        self._layer.trying_fifo.add(self.key, now)
+
+    def _start_guard(self, message: Request | None, now: float) -> None:
+        self._layer.guard_fifo.add(self, now)
+
+    def _start_j(self, message: bytes | Request | None, now: float) -> None:
+        layer = self._layer
+        layer.unanswered -= 1
+        if self.flow.reliable:
+            self.handle(Event.TIMER_J, None, now)
+        else:
+            layer.server_completed(self.key, self._last or b"", now)
+
+
+class InviteServerTransaction(ServerTransaction, machine=INVITE_SERVER):
+    """An INVITE that we answer (RFC 3261 §17.2.1, RFC 6026 §7.1)."""
+
+    __slots__ = ("_attempt",)
+
+    def __init__(
+        self, layer: TransactionLayer, key: str, request: Request, via: Via, flow: Flow
+    ) -> None:
+        super().__init__(layer, key, request, via, flow)
+        self._attempt = 0
+
+    def _classify(self, status: int) -> Event:
+        if status >= 300:
+            return Event.USER_FAILURE
+        return Event.USER_SUCCESS if status >= 200 else Event.USER_PROVISIONAL
+
+    def to_tag(self) -> str:
+        """The To tag of the last response, else a new one (§9.2: "SHOULD be the same")."""
+        return self.response_tag() or super().to_tag()
+
+    def response_tag(self) -> str | None:
+        """The To tag of the last response, None if there was none."""
+        if self._last is None:
+            return None
+        try:
+            return parse_name_addr(parse_message(self._last).headers["To"][0]).tag
+        except (SIPError, KeyError):
+            return None
+
+    def _start_trying(self, message: Request | None, now: float) -> None:
+        timers = self._layer.timers
+        self._layer.wait(timers.trying_invite, self, Event.TRYING_DUE, now)
+
+    def _start_guard(self, message: Request | None, now: float) -> None:
+        self._layer.wait(self._layer.timers.guard_invite, self, Event.GUARD, now)
+
+    def _start_g(self, message: bytes | Request | None, now: float) -> None:
+        if not self.flow.reliable:
+            fifos = self._layer.repeat_fifos
+            self.repeat_at = fifos[self._attempt].add(self, now)
+            self._attempt = min(self._attempt + 1, len(fifos) - 1)
+
+    def _start_h(self, message: bytes | Request | None, now: float) -> None:
+        self._layer.unanswered -= 1
+        self._layer.wait(self._layer.timers.H, self, Event.TIMER_H, now)
+
+    def _start_i(self, message: Request | None, now: float) -> None:
+        self.repeat_at = _NEVER
+        if self.flow.reliable:
+            self.handle(Event.TIMER_I, None, now)
+        else:
+            self._layer.wait(self._layer.timers.I, self, Event.TIMER_I, now)
+
+    def _start_l(self, message: bytes | Request | None, now: float) -> None:
+        self._layer.unanswered -= 1
+        self._layer.wait(self._layer.timers.L, self, Event.TIMER_L, now)
+
+    def _pass_ack(self, message: Request, now: float) -> None:
+        self._layer.deliver(message, None, now)
+
+    def _inform_timeout(self, message: Request | None, now: float) -> None:
+        self.failure = "timeout"
+        self._layer.unacknowledged += 1
+
+
+def response_flow(via: Via, flow: Flow) -> Flow:
+    """The flow for a response, by the topmost Via and the flow of the request (RFC 3261 §18.2.2).
+
+    Over a connection the response goes back by it.  Over UDP it goes to the address that the
+    request came from: to the source port if the client asked for that (RFC 3581 §4), else to the
+    port in sent-by.  The address is always the source's, for either sent-by is that address or
+    "received" was added.  ``maddr`` is followed to multicast groups alone, which is what clients
+    are told to use it for (§18.1.1): it would let a stranger aim our responses at any host.
+    """
+    if flow.reliable:
+        return flow
+    address, port = flow.remote
+    for name, value in via.params:
+        if name == "rport":
+            return flow
+        if name == "maddr" and value is not None and _is_multicast(value):
+            return flow.toward((value, via.port or DEFAULT_PORTS["udp"]))
+    wanted = via.port or DEFAULT_PORTS["udp"]
+    return flow if wanted == port else flow.toward((address, wanted))
+
+
+def _is_multicast(address: str) -> bool:
+    # 224.0.0.0/4; "Usage of IPv6 multicast is not defined in this specification" (§18.1.1).
+    octets = address.split(".")
+    return (
+        len(octets) == 4
+        and all(octet.isascii() and octet.isdigit() and int(octet) < 256 for octet in octets)
+        and 224 <= int(octets[0]) < 240
+    )
