@@ -402,6 +402,9 @@ def _read(text: str) -> _Offer:
         else:
             params.append(f";{name}" if value is None else f";{name}={value}")
     instance = address.param("+sip.instance") or ""
+    if instance[:10].lower() == "<urn:uuid:":
+        # A UUID is written in either case (RFC 4122 §3).
+        instance = instance.lower()
     # "If the registrar processes a Contact header field value with a reg-id but no
     # instance-id, it simply ignores the reg-id parameter." (RFC 5626 §6)
     reg_id = _reg_id(address) if instance else 0
