@@ -1,1 +1,1 @@
-"""The only place that speaks SQL."""
+"""Where records outlive the process: SQLite or PostgreSQL behind one writer, or memory for tests."""

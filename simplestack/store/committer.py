@@ -1,0 +1,440 @@
+"""The one writer: group commit in a thread of its own.
+
+The reactor collects changes in a Batch.  A batch is handed over when the writer is idle and the
+reactor has gone once around, so the first batch of a burst is the whole burst; while it is being
+made durable the next one gathers, hence batches are as large as the disk is slow.  Everything but
+``_Writer`` runs in the reactor's thread and needs no locks.
+"""
+
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from simplestack.state import RECORD_KINDS, ChangeSet, Kind, Record, Removed
+from simplestack.store.database import Connection, Database
+from simplestack.store.errors import StoreError, Unavailable, Unstorable
+from simplestack.store.text import KEY_LIMIT, encode, fits
+
+__all__ = ["Batch", "Committer", "Reactor"]
+
+#: Seconds that commits may be released for before the reactor does something else.
+_SLICE = 0.005
+#: Octets that must be writable before a failed store counts as recovered.
+_TRIAL = 65_536
+
+_Entries = dict[tuple[str, str], Record | Removed]
+
+
+class Reactor(Protocol):
+    """What the store needs of a reactor."""
+
+    def seconds(self) -> float:
+        """The time, for measuring."""
+
+    def callLater(
+        self, delay: float, call: Callable[..., object], /, *args: object
+    ) -> IDelayedCall:
+        """Call in the reactor's thread after a while."""
+
+    def callFromThread(self, call: Callable[..., object], /, *args: object) -> None:
+        """Call in the reactor's thread, from another."""
+
+
+class Batch:
+    """Changes that are made durable together; of each record the last one."""
+
+    __slots__ = ("aors", "entries", "since", "waiting")
+
+    def __init__(self, since: float) -> None:
+        #: When its first changes were given.
+        self.since = since
+        self.entries: dict[Kind, _Entries] = {kind: {} for kind in RECORD_KINDS}
+        self.aors: set[str] = set()
+        #: In the order of the commits.
+        self.waiting: list[tuple[str, Deferred[None]]] = []
+
+    def without(self, aors: Collection[str]) -> list[tuple[str, Deferred[None]]]:
+        """Take out what concerns these AORs; who waits for it."""
+        taken = [waiter for waiter in self.waiting if waiter[0] in aors]
+        self.waiting = [waiter for waiter in self.waiting if waiter[0] not in aors]
+        self.aors.difference_update(aors)
+        for kind, entries in self.entries.items():
+            self.entries[kind] = {
+                key: entry for key, entry in entries.items() if key[0] not in aors
+            }
+        return taken
+
+
+class Committer:
+    """Makes change sets durable in the order in which they are given.
+
+    :param batch_limit: commits in one transaction.
+    :param queue_limit: commits that may wait; more fail at once.
+    :param retry: seconds between two attempts to bring a failed store back.
+
+    When a batch fails, all that were given after it fail too, since they were decided on top of
+    it.  ``on_failure`` is called with the AORs before anything else can be decided about them:
+    what memory holds of them is not what the database holds.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        database: Database,
+        reactor: Reactor,
+        *,
+        batch_limit: int = 1000,
+        queue_limit: int = 10_000,
+        retry: float = 1.0,
+    ) -> None:
+        self._database = database
+        self._reactor = reactor
+        self._batch_limit = batch_limit
+        self._queue_limit = queue_limit
+        self._retry_after = max(1, round(retry * 2))
+        self.on_failure: Callable[[Collection[str]], object] = lambda aors: None
+        #: Batches that gather; only the last one still grows.
+        self._queue: deque[Batch] = deque()
+        #: What the writer is at.
+        self._written: Batch | None = None
+        self._going = False
+        #: Outcomes that are not told yet, in order.
+        self._told: deque[tuple[Deferred[None], Exception | None]] = deque()
+        self._telling = False
+        self._count = 0
+        #: Loads that wait until a batch is settled.
+        self._settling: dict[int, list[Deferred[None]]] = {}
+        self._up = False
+        self._alive = False
+        self._started: Deferred[None] | None = None
+        self._stopped: Deferred[None] | None = None
+        self._writer = _Writer(database, self, reactor, retry)
+
+    def start(self) -> Deferred[None]:
+        """Open the database and bring its schema up to date.  Fails with StoreError."""
+        self._started = Deferred()
+        self._alive = True
+        self._writer.start()
+        return self._started
+
+    def stop(self) -> Deferred[None]:
+        """Make durable what waits, take nothing more, and close."""
+        if not self._alive:
+            return succeed(None)
+        stopped: Deferred[None] = Deferred()
+        self._stopped = stopped
+        self._go()
+        return stopped
+
+    def commit(self, changes: ChangeSet) -> Deferred[None]:
+        """Make changes durable; fires when they are, and never before an earlier commit does.
+
+        Fails with Unavailable, or with Unstorable where a key is longer than any database takes.
+        Without changes it waits for the earlier ones alone.
+        """
+        aor = changes.aor
+        if not self._up or self._count >= self._queue_limit or self._stopped is not None:
+            return self._reject(aor)
+        queue = self._queue
+        if not queue:
+            if not changes.entries and not self._count:
+                return succeed(None)
+            batch = Batch(self._reactor.seconds())
+            queue.append(batch)
+        else:
+            batch = queue[-1]
+            if len(batch.waiting) >= self._batch_limit:
+                batch = Batch(self._reactor.seconds())
+                queue.append(batch)
+        entries = batch.entries
+        for (kind, key), entry in changes.entries.items():
+            if (len(aor) + len(key)) * 7 > KEY_LIMIT and not fits(aor, key):
+                return self._reject(aor, Unstorable(f"the key {aor[:50]}… {key[:50]}… is too long"))
+            entries[kind][aor, key] = entry
+        committed: Deferred[None] = Deferred()
+        batch.waiting.append((aor, committed))
+        batch.aors.add(aor)
+        self._count += 1
+        if not self._going:
+            self._going = True
+            self._reactor.callLater(0, self._go)
+        return committed
+
+    def settled(self, aor: str) -> Deferred[None] | None:
+        """Fires when no change of the AOR is on its way any more; None if there is none."""
+        batches = [*reversed(self._queue)]
+        if self._written is not None:
+            batches.append(self._written)
+        for batch in batches:
+            if aor in batch.aors:
+                waiting: Deferred[None] = Deferred()
+                self._settling.setdefault(id(batch), []).append(waiting)
+                return waiting
+        return None
+
+    def age(self) -> float:
+        """Seconds since the oldest change that is not durable yet was given."""
+        if self._written is not None:
+            return self._reactor.seconds() - self._written.since
+        return self._reactor.seconds() - self._queue[0].since if self._queue else 0.0
+
+    def _reject(self, aor: str, error: StoreError | None = None) -> Deferred[None]:
+        self.on_failure({aor})
+        return fail(error or Unavailable(self._retry_after))
+
+    def _go(self) -> None:
+        """Hand the next batch to the writer."""
+        if self._written is not None:
+            return
+        if self._queue:
+            self._going = True
+            self._written = self._queue.popleft()
+            self._writer.inbox.put(self._written)
+            return
+        self._going = False
+        if self._stopped is not None and not self._told:
+            self._up = False
+            self._writer.inbox.put(None)
+
+    def _settle(self, batch: Batch) -> None:
+        for waiting in self._settling.pop(id(batch), ()):
+            waiting.callback(None)
+
+    def _tell(self) -> None:
+        """Fire Deferreds for a while."""
+        self._telling = False
+        end = self._reactor.seconds() + _SLICE
+        while self._told:
+            committed, error = self._told.popleft()
+            self._count -= 1
+            if error is None:
+                committed.callback(None)
+            else:
+                committed.errback(error)
+            if self._reactor.seconds() >= end:
+                break
+        if self._told:
+            self._telling = True
+            self._reactor.callLater(0, self._tell)
+        elif self._stopped is not None:
+            self._go()
+
+    def _tell_soon(self) -> None:
+        if not self._telling:
+            self._tell()
+
+    # What the writer reports.
+
+    def opened(self) -> None:
+        """The database is ready."""
+        self._up = True
+        started, self._started = self._started, None
+        if started is not None:
+            started.callback(None)
+
+    def not_opened(self, error: StoreError) -> None:
+        """The database can't be used; the writer has ended."""
+        self._alive = False
+        started, self._started = self._started, None
+        if started is not None:
+            started.errback(error)
+
+    def written(self, batch: Batch, refused: dict[str, Exception]) -> None:
+        """A batch is durable, but for what was refused."""
+        self._written = None
+        if refused:
+            self._refuse(batch, refused)
+        self._told.extend((committed, None) for _, committed in batch.waiting)
+        # The writer goes on before anybody is told.
+        self._go()
+        self._settle(batch)
+        self._tell_soon()
+
+    def _refuse(self, batch: Batch, refused: dict[str, Exception]) -> None:
+        aors = refused.keys()
+        failed = [
+            waiter for concerned in (batch, *self._queue) for waiter in concerned.without(aors)
+        ]
+        self.on_failure(aors)
+        for aor, committed in failed:
+            reason = refused[aor]
+            self.log.error("records of {aor} can't be stored: {reason}", aor=aor, reason=reason)
+            self._count -= 1
+            committed.errback(Unstorable(f"records of {aor} can't be stored: {reason}"))
+
+    def failed(self, batch: Batch, error: Exception) -> None:
+        """The database failed; the writer tries to get it back."""
+        self._up = False
+        self._written = None
+        self.log.critical(
+            "the store failed and answers 503 until it is back: {database}: {reason}",
+            database=self._database.name,
+            reason=str(error).strip() or type(error).__name__,
+        )
+        batches = [batch, *self._queue]
+        self._queue.clear()
+        self.on_failure(set[str]().union(*(failed.aors for failed in batches)))
+        for failed in batches:
+            for _, committed in failed.waiting:
+                self._told.append((committed, Unavailable(self._retry_after)))
+            self._settle(failed)
+        self._tell_soon()
+        self._go()
+
+    def recovered(self) -> None:
+        """The database takes writes again."""
+        if self._told:
+            # Whoever was decided on what was lost must know first.
+            self._reactor.callLater(0, self.recovered)
+            return
+        self._up = True
+        self.log.critical("the store is back: {database}", database=self._database.name)
+
+    def closed(self) -> None:
+        """The writer has ended."""
+        self._writer.join()
+        self._alive = False
+        if self._stopped is not None:
+            self._stopped.callback(None)
+
+
+class _Writer(Thread):
+    """The thread.  It takes batches from ``inbox`` until None comes."""
+
+    def __init__(
+        self, database: Database, committer: Committer, reactor: Reactor, retry: float
+    ) -> None:
+        super().__init__(name="simplestack store writer", daemon=True)
+        self.inbox: SimpleQueue[Batch | None] = SimpleQueue()
+        self._database = database
+        self._committer = committer
+        self._call = reactor.callFromThread
+        self._retry = retry
+        self._connection: Connection
+
+    def run(self) -> None:
+        """Open, then write batches."""
+        committer = self._committer
+        try:
+            self._database.prepare()
+            self._connection = self._database.connect()
+        except StoreError as error:
+            self._call(committer.not_opened, error)
+            return
+        except Exception as error:
+            self._call(committer.not_opened, StoreError(f"{self._database.name}: {error}"))
+            return
+        self._call(committer.opened)
+        while (batch := self.inbox.get()) is not None:
+            try:
+                refused = self._write(batch)
+            except Exception as error:
+                self._call(committer.failed, batch, error)
+                if not self._recover():
+                    break
+                self._call(committer.recovered)
+            else:
+                self._call(committer.written, batch, refused)
+        self._connection.close()
+        self._call(committer.closed)
+
+    def _recover(self) -> bool:
+        """Try until the database can be written; False when it is time to end."""
+        while True:
+            self._connection.close()
+            try:
+                # Nothing is given to write while the store is down; only the end may come.
+                self.inbox.get(timeout=self._retry)
+                return False
+            except Empty:
+                pass
+            try:
+                self._connection = self._database.connect()
+                self._try()
+            except Exception:
+                continue
+            return True
+
+    def _try(self) -> None:
+        connection = self._connection
+        mark = self._database.mark(1)
+        with connection.transaction():
+            connection.execute(f"INSERT INTO trial (data) VALUES ({mark})", [bytes(_TRIAL)])
+        connection.execute("DELETE FROM trial")
+
+    def _write(self, batch: Batch) -> dict[str, Exception]:
+        """Make a batch durable; the AORs whose records no database takes, with the reasons."""
+        try:
+            try:
+                self._execute(self._steps(batch.entries))
+            except Exception as error:
+                if not self._database.lost(error, self._connection):
+                    raise
+                # The server may have been restarted.  Even if it had committed the batch, doing
+                # so again changes nothing.
+                self._connection.close()
+                self._connection = self._database.connect()
+                self._execute(self._steps(batch.entries))
+        except Exception as error:
+            if not self._database.refused(error):
+                raise
+            return self._write_singly(batch)
+        return {}
+
+    def _execute(self, steps: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        connection = self._connection
+        self._database.check_file(connection)
+        if len(steps) == 1:
+            # A single statement is its own transaction.
+            connection.execute(*steps[0])
+        elif steps:
+            with connection.transaction():
+                for step in steps:
+                    connection.execute(*step)
+
+    def _steps(self, entries: dict[Kind, _Entries]) -> list[tuple[str, Sequence[Any]]]:
+        database = self._database
+        steps: list[tuple[str, Sequence[Any]]] = []
+        for kind, changed in entries.items():
+            if not changed:
+                continue
+            rows = [entry for entry in changed.values() if type(entry) is kind]
+            if rows:
+                steps += database.upserts[kind].steps(database.texts[kind].encode(rows))
+            if len(rows) < len(changed):
+                gone = [
+                    (encode(aor), encode(key))
+                    for (aor, key), entry in changed.items()
+                    if type(entry) is not kind
+                ]
+                steps += database.deletes[kind].steps(gone)
+        return steps
+
+    def _write_singly(self, batch: Batch) -> dict[str, Exception]:
+        """Find the AORs whose changes are refused; the others are made durable."""
+        refused: dict[str, Exception] = {}
+        connection = self._connection
+        with connection.transaction():
+            for aor in batch.aors:
+                own = {
+                    kind: {key: entry for key, entry in entries.items() if key[0] == aor}
+                    for kind, entries in batch.entries.items()
+                }
+                connection.execute("SAVEPOINT single")
+                try:
+                    for step in self._steps(own):
+                        connection.execute(*step)
+                except Exception as error:
+                    if not self._database.refused(error):
+                        raise
+                    refused[aor] = error
+                    connection.execute("ROLLBACK TO SAVEPOINT single")
+                connection.execute("RELEASE SAVEPOINT single")
+        return refused

@@ -1,0 +1,149 @@
+"""Users and their secrets in the database."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from simplestack.interfaces import Credential, ICredentialSource
+from simplestack.store.database import Connection, Database
+from simplestack.store.errors import StoreError
+from simplestack.store.loader import Reader
+from simplestack.store.sql import SQLStore
+from simplestack.store.text import KEY_LIMIT, decode, encode, fits
+
+__all__ = ["CredentialTable", "SQLCredentials"]
+
+_COLUMNS = ", ".join(Credential._fields)
+
+
+def _credential(row: tuple[str, ...]) -> Credential:
+    return Credential._make(map(decode, row))
+
+
+@implementer(ICredentialSource)
+class SQLCredentials:
+    """The credentials of a store's database, over the store's readers.
+
+    Domains are compared in lower case (RFC 3261 §19.1.4), user names as they are.
+    """
+
+    def __init__(self, store: SQLStore) -> None:
+        self._readers = store.readers
+        self._credentials: Reader[tuple[str, str], Credential | None] = Reader(
+            store.readers, self._read, lambda: None
+        )
+        self._any_of = store.database.any_of
+        self._many = store.database.many
+
+    def lookup(self, username: str, domain: str) -> Deferred[Credential | None]:
+        """The secrets of a user; None where there is none.  Fails with Unavailable."""
+        return self._credentials.get((username, domain.lower()))
+
+    def version(self) -> Deferred[int]:
+        """A number that grows with every change.  Fails with Unavailable."""
+
+        def read(connection: Connection) -> int:
+            row = connection.execute(
+                "SELECT value FROM revision WHERE name = 'credentials'"
+            ).fetchone()
+            return int(row[0]) if row else 0
+
+        return self._readers.run(read)
+
+    def _read(
+        self, keys: list[tuple[str, str]], connection: Connection
+    ) -> dict[tuple[str, str], Credential | None]:
+        found: dict[tuple[str, str], Credential | None] = {}
+        names: dict[str, list[str]] = {}
+        for username, domain in keys:
+            names.setdefault(domain, []).append(encode(username))
+        mark = self._readers.database.mark(2)
+        for domain, usernames in names.items():
+            rows = connection.execute(
+                f"SELECT {_COLUMNS} FROM credential "
+                f"WHERE username {self._any_of} AND domain = {mark}",
+                [self._many(usernames), encode(domain)],
+            ).fetchall()
+            for row in rows:
+                credential = _credential(row)
+                found[credential.username, credential.domain] = credential
+        return found
+
+
+class CredentialTable:
+    """The credentials, for a program without a reactor such as the command line.
+
+    Works whether a server runs on the database or not, and makes the database where there is
+    none.  A running server sees a change when it next asks for the version.  Every method raises
+    StoreError saying what to do.
+    """
+
+    def __init__(self, url: str, *, busy_timeout: float = 5.0) -> None:
+        self._database = Database(url, busy_timeout=busy_timeout)
+        self._database.prepare()
+
+    def put(self, credential: Credential) -> None:
+        """Create a user, or replace the secrets."""
+        credential = credential._replace(domain=credential.domain.lower())
+        if not fits(credential.domain, credential.username):
+            raise StoreError(
+                f"user name and domain take more than {KEY_LIMIT} octets: choose shorter ones"
+            )
+        with self._changing() as connection:
+            self._database.put_credential.execute(
+                connection.cursor, [tuple(map(encode, credential))]
+            )
+
+    def remove(self, username: str, domain: str) -> bool:
+        """Remove a user; whether there was one."""
+        with self._changing() as connection:
+            cursor = connection.execute(
+                f"DELETE FROM credential WHERE {self._key}", self._values(username, domain)
+            )
+            return cursor.rowcount > 0
+
+    def exists(self, username: str, domain: str) -> bool:
+        """Whether there is such a user."""
+        with self._connected() as connection:
+            return (
+                connection.execute(
+                    f"SELECT 1 FROM credential WHERE {self._key}", self._values(username, domain)
+                ).fetchone()
+                is not None
+            )
+
+    def list(self, domain: str | None = None) -> list[Credential]:
+        """All users, or those of a domain, ordered by domain and name."""
+        where, values = "", []
+        if domain is not None:
+            where = f" WHERE domain = {self._database.mark(1)}"
+            values = [encode(domain.lower())]
+        with self._connected() as connection:
+            rows = connection.execute(
+                f"SELECT {_COLUMNS} FROM credential{where} ORDER BY domain, username", values
+            ).fetchall()
+            return [_credential(row) for row in rows]
+
+    @property
+    def _key(self) -> str:
+        return f"username = {self._database.mark(1)} AND domain = {self._database.mark(2)}"
+
+    def _values(self, username: str, domain: str) -> tuple[str, str]:
+        return encode(username), encode(domain.lower())
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        with self._database.explained():
+            connection = self._database.connect()
+            try:
+                yield connection
+            finally:
+                connection.close()
+
+    @contextmanager
+    def _changing(self) -> Iterator[Connection]:
+        with self._connected() as connection, connection.transaction():
+            yield connection
+            connection.execute("UPDATE revision SET value = value + 1 WHERE name = 'credentials'")

@@ -1,0 +1,71 @@
+"""The tables: one per kind of record, and what else the store keeps.
+
+Columns follow from the fields of the records, so that a record is its row.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import TypeEngine
+
+from simplestack.interfaces import Credential
+from simplestack.state import RECORD_KINDS, Kind
+
+__all__ = ["CREDENTIAL", "METADATA", "RECORD_TABLES", "REVISION", "TRIAL"]
+
+#: Compared as octets, wherever the cluster was made: quicker, and never a matter of locale.
+_TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+_TYPES: dict[type, TypeEngine[Any]] = {
+    str: _TEXT,
+    int: BigInteger(),
+    float: Double(),
+    bytes: LargeBinary(),
+}
+
+METADATA = MetaData()
+
+
+def _table(kind: type, name: str, key: tuple[str, ...]) -> Table:
+    return Table(
+        name,
+        METADATA,
+        *(
+            Column(field, _TYPES[type_], nullable=False)
+            for field, type_ in kind.__annotations__.items()
+        ),
+        PrimaryKeyConstraint(*key),
+        sqlite_with_rowid=False,
+    )
+
+
+#: The table of each kind of record; its key is ``(aor, id)``, which also clusters an AOR's rows.
+RECORD_TABLES: dict[Kind, Table] = {
+    kind: _table(kind, kind.__name__.lower(), ("aor", "id")) for kind in RECORD_KINDS
+}
+
+#: Users and their secrets.
+CREDENTIAL = _table(Credential, "credential", ("domain", "username"))
+
+#: Numbers that say what has changed: of the schema (how many migrations it has seen) and of the
+#: credentials (how often they were changed).
+REVISION = Table(
+    "revision",
+    METADATA,
+    Column("name", _TEXT, nullable=False),
+    Column("value", BigInteger(), nullable=False),
+    PrimaryKeyConstraint("name"),
+    sqlite_with_rowid=False,
+)
+
+#: Empty but for the moment in which a failed store tries whether it can write again.
+TRIAL = Table("trial", METADATA, Column("data", LargeBinary(), nullable=False))

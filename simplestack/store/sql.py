@@ -1,0 +1,106 @@
+"""The store in a SQL database."""
+
+from collections.abc import Callable, Collection
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from simplestack.interfaces import IStore
+from simplestack.state import ChangeSet, Record
+from simplestack.store.committer import Committer, Reactor
+from simplestack.store.database import Database
+from simplestack.store.loader import Loader, Readers
+
+__all__ = ["SQLStore"]
+
+
+@implementer(IStore)
+class SQLStore:
+    """Records in SQLite or PostgreSQL: one writer with group commit, a few readers.
+
+    :param url: ``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/DATABASE``.
+    :param reactor: where Deferreds fire.
+    :param batch_limit: commits in one transaction.
+    :param queue_limit: commits that may wait; more fail at once.
+    :param busy_timeout: seconds to wait for another process that writes to the same SQLite file.
+    :param retry: seconds between two attempts to bring a failed database back.
+    :param readers: threads that read.
+
+    Raises StoreError where the URL is bad.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        reactor: Reactor,
+        *,
+        batch_limit: int = 1000,
+        queue_limit: int = 10_000,
+        busy_timeout: float = 5.0,
+        retry: float = 1.0,
+        readers: int = 2,
+    ) -> None:
+        self.database = Database(url, busy_timeout=busy_timeout)
+        self.readers = Readers(self.database, reactor, readers)
+        self._loader = Loader(self.readers)
+        self._committer = Committer(
+            self.database,
+            reactor,
+            batch_limit=batch_limit,
+            queue_limit=queue_limit,
+            retry=retry,
+        )
+
+    @property
+    def on_failure(self) -> Callable[[Collection[str]], object]:
+        """Called with the AORs whose changes failed, before anything else is decided on them."""
+        return self._committer.on_failure
+
+    @on_failure.setter
+    def on_failure(self, callback: Callable[[Collection[str]], object]) -> None:
+        self._committer.on_failure = callback
+
+    def start(self) -> Deferred[None]:
+        """Open, create, migrate.  Fails with StoreError."""
+        self.readers.start()
+        return self._committer.start().addErrback(self._not_started)
+
+    def _not_started(self, failure: Failure) -> Failure:
+        self.readers.stop()
+        return failure
+
+    def stop(self) -> Deferred[None]:
+        """Commit what is queued and close."""
+        return self._committer.stop().addCallback(lambda _: self.readers.stop())
+
+    def load(self, aor: str) -> Deferred[list[Record]]:
+        """Everything of one AOR, after what is still being committed of it."""
+        settled = self._committer.settled(aor)
+        if settled is None:
+            return self._loader.load(aor)
+        return settled.addCallback(lambda _: self._loader.load(aor))
+
+    def commit(self, changes: ChangeSet) -> Deferred[None]:
+        """Make changes durable, in the order of the calls.
+
+        The changes must not be altered afterwards.  Fails with Unavailable, or with Unstorable
+        where a record is of a kind that no database takes.
+        """
+        return self._committer.commit(changes)
+
+    def queue_age(self) -> float:
+        """Seconds since the oldest change that is not committed yet was given."""
+        return self._committer.age()
+
+    def deadlines(self) -> Deferred[list[tuple[str, float]]]:
+        """Each AOR with its earliest expiry."""
+        return self._loader.deadlines()
+
+    def subscribed(self) -> Deferred[list[str]]:
+        """The AORs that have subscriptions with a dialog."""
+        return self._loader.subscribed()
+
+    def counts(self) -> Deferred[dict[str, int]]:
+        """How many records of each kind there are."""
+        return self._loader.counts()
