@@ -1,0 +1,105 @@
+"""What the rows need before they start: users in the store, presence rules through XCAP."""
+
+import http.client
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import MetaData, create_engine
+
+from tests.bench.account import Account
+from tests.bench.load import LoadError
+from tests.bench.messages import rules_document
+
+__all__ = ["create_users", "emptied", "put_rules"]
+
+_TYPE = "application/auth-policy+xml"
+
+
+def create_users(store: str, accounts: list[Account]) -> None:
+    """Give the store its users, as ``simplestack user add`` does, but all in one process."""
+    # Here, so that the bare responder can be measured beside any server.
+    from simplestack.command.user import credential
+    from simplestack.sip.uri import parse_uri
+    from simplestack.store.credentials import CredentialTable
+    from simplestack.store.errors import StoreError
+
+    try:
+        table = CredentialTable(store)
+        for account in accounts:
+            table.put(credential(parse_uri(account.aor.decode()), account.password))
+    except StoreError as error:
+        raise LoadError(f"the users could not be made: {error}") from None
+
+
+@contextmanager
+def emptied(store: str | None) -> Iterator[None]:
+    """Leave a database that was named as it was found: without a table.
+
+    Raises LoadError if it has any, because then they are not the benchmark's to drop.
+    """
+    if store is None:
+        yield
+        return
+    engine = create_engine(store)
+    try:
+        tables = MetaData()
+        tables.reflect(engine)
+        if tables.tables:
+            raise LoadError(
+                f"the database of --store must be empty, for it is emptied after each row; "
+                f"it has {', '.join(sorted(tables.tables))}"
+            )
+        try:
+            yield
+        finally:
+            made = MetaData()
+            made.reflect(engine)
+            made.drop_all(engine)
+    finally:
+        engine.dispose()
+
+
+def put_rules(port: int, accounts: list[Account], limit: float = 60.0) -> None:
+    """PUT each account's pres-rules document (RFC 5025 §9.5), authenticated with Digest."""
+    end = time.monotonic() + limit
+    connection = _connected(port, end)
+    for account in accounts:
+        path = f"/pres-rules/users/{account.aor.decode()}/index"
+        body = rules_document(account.domain)
+        # A nonce of HTTP is another than that of SIP: this account is asked here alone.
+        user = Account(
+            account.index, account.username, account.domain, account.password, account.preferred
+        )
+        status = 0
+        for _ in range(2):
+            headers = {"Content-Type": _TYPE}
+            credentials = user.credentials(b"PUT", path.encode())
+            if credentials:
+                headers["Authorization"] = credentials.decode()
+            connection.request("PUT", path, body, headers)
+            response = connection.getresponse()
+            said = response.read()
+            status = response.status
+            if status != 401:
+                break
+            user.challenged(response.headers.get_all("WWW-Authenticate") or [])
+        if status not in (200, 201, 204):
+            text = said[:200].decode("utf-8", "replace")
+            raise LoadError(f"PUT {path} was answered {status}: {text}")
+        if time.monotonic() > end:
+            raise LoadError(f"the rules took longer than {limit:.0f} s to put")
+    connection.close()
+
+
+def _connected(port: int, end: float) -> http.client.HTTPConnection:
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        try:
+            connection.connect()
+        except OSError as error:
+            if time.monotonic() > end:
+                raise LoadError(f"no XCAP server on port {port}: {error}") from None
+            time.sleep(0.1)
+        else:
+            return connection
