@@ -71,7 +71,7 @@ class Credentials(NamedTuple):
         text = self.params.get("nc", "")
         try:
             if len(text) == 8 and text.isalnum() and text.isascii():
-                return int(text, 16)
+                return int.from_bytes(bytes.fromhex(text), "big")
         except ValueError:
             pass
         raise bad("nc is not 8 hexadecimal digits")
