@@ -1,0 +1,105 @@
+"""What a failed NOTIFY, or other request in a dialog, ends (RFC 5057 §5, RFC 6665 §4.2.2).
+
+RFC 5057 sorts the response codes into those that fail the transaction alone, those that end the
+usage (here: the subscription) and those that end the dialog with all usages in it.
+
+RFC 6665 says of timeouts that "the notifier SHOULD remove the subscription", for the sake of
+networks in which subscribers have "crashed or disappeared".  We remove it later: a timeout, a
+connection that broke, or a refusal of one transaction leaves the subscription alone, and what the
+subscriber missed is made good by a NOTIFY with the newest state after a pause that doubles.  Only
+after as many failures in a row as ``Patience`` allows does the subscription end.  A phone that
+changes its network, or a Wi-Fi that is gone for half a minute, so keeps its subscription, which it
+believes to have for an hour; and the strain that the RFC fears stays bounded, for a dead subscriber
+costs a handful of transactions.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+__all__ = ["Judgement", "Patience", "Verdict", "judge"]
+
+
+class Verdict(Enum):
+    """What ends."""
+
+    #: Nothing; the next change is sent as ever.
+    NOTHING = "nothing"
+    #: Nothing, but the newest state must be sent again after a pause.
+    RETRY = "retry"
+    #: The subscription.
+    USAGE = "usage"
+    #: The dialog, with all subscriptions in it.
+    DIALOG = "dialog"
+
+
+class Judgement(NamedTuple):
+    """What ends, and for RETRY after how many seconds to send again."""
+
+    verdict: Verdict
+    retry_in: float | None = None
+
+
+class Patience(NamedTuple):
+    """How long undelivered NOTIFYs are borne with."""
+
+    #: The subscription ends with this many failures in a row.
+    failures: int = 4
+    #: Seconds before the first further try; it doubles with each failure.
+    pause: float = 15.0
+    #: Seconds before the first further try after a connection broke, which costs no one anything.
+    reconnect: float = 1.0
+    #: The longest Retry-After that is waited for, in seconds.
+    longest: float = 3600.0
+
+
+#: "Destroys Usage" (RFC 5057 §5.2, the table): the peer lacks what the usage is made of.
+_USAGE = frozenset({405, 480, 481, 489, 501})
+#: "Destroys Dialog": who is at the other end, or the way to it, is gone.
+_DIALOG = frozenset({404, 410, 416, 482, 483, 484, 485, 502, 604})
+#: Failures that another try may overcome: "Receiving a 408 will have the same effect on usages and
+#: dialogs as a real transaction timeout"; 500, 503 and 504 complain about this transaction only.
+_PASSING = frozenset({408, 500, 503, 504})
+
+_DEFAULT = Patience()
+_NOTHING = Judgement(Verdict.NOTHING)
+_ENDS_USAGE = Judgement(Verdict.USAGE)
+_ENDS_DIALOG = Judgement(Verdict.DIALOG)
+
+
+def judge(
+    status: int | None,
+    retry_after: float | None = None,
+    failures: int = 1,
+    *,
+    transport: bool = False,
+    patience: Patience = _DEFAULT,
+) -> Judgement:
+    """Judge the outcome of a NOTIFY.
+
+    ``status`` is that of the final response, None where there was none: a timeout or, with
+    ``transport``, a connection that broke or could not be made.  ``retry_after`` is the number in
+    its Retry-After.  ``failures`` counts those in a row, this one included; a success ends the row.
+    """
+    if status is None:
+        if failures >= patience.failures:
+            return _ENDS_USAGE
+        first = patience.reconnect if transport else patience.pause
+        return Judgement(Verdict.RETRY, first * 2.0 ** (failures - 1))
+    if status < 300:
+        return _NOTHING
+    # RFC 6665 §4.2.2: "a 404, 405, 410, 416, 480-485, 489, 501, or 604 response to the NOTIFY
+    # request, the notifier MUST remove the corresponding subscription."
+    if status in _USAGE:
+        return _ENDS_USAGE
+    if status in _DIALOG:
+        return _ENDS_DIALOG
+    if failures >= patience.failures:
+        return _ENDS_USAGE
+    if retry_after is not None:
+        return Judgement(Verdict.RETRY, min(max(retry_after, 1.0), patience.longest))
+    if status in _PASSING:
+        return Judgement(Verdict.RETRY, patience.pause * 2.0 ** (failures - 1))
+    # The same NOTIFY would be refused again; the next change may be taken.
+    return _NOTHING
