@@ -26,6 +26,8 @@ _FULL = 0.9
 
 #: The part of a core that others may use without a word.
 _DISTURBED = 0.15
+#: The part by which two measurements of the bare responder may differ without a word.
+_UNSTEADY = 0.15
 
 _LINE = "{:<30} {:>8} {:>9} {:>9} {:>7} {:>7}  {:<4} {:>9} {:>6} {:>6}"
 
@@ -117,6 +119,11 @@ def _incidents(figures: Figures) -> list[str]:
         said.append(
             f"other processes used {figures.others_busy:.0%} of a core meanwhile: measure again "
             f"on an idle machine"
+        )
+    if figures.spread > _UNSTEADY:
+        said.append(
+            f"it took {figures.spread:.0%} more CPU once than the other time, before and after "
+            f"the server: the speed of the machine changes, measure longer or again"
         )
     return said + [f"{count:,} × {what}" for what, count in figures.failures.items()]
 

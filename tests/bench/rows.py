@@ -95,6 +95,8 @@ class Figures(NamedTuple):
     algorithm: str
     window: int
     profile: str | None = None
+    #: How far two measurements lie apart that were made one, as a part of the lower.
+    spread: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -327,8 +329,37 @@ def _prepared(
                     yield served, load, subscribe, accounts
 
 
+def _mean(first: Figures, second: Figures) -> Figures:
+    """Two measurements as one; the speed of a machine may change while it is measured."""
+    operations = first.operations + second.operations
+    seconds = first.seconds + second.seconds
+
+    def weighed(one: float, other: float) -> float:
+        return (one * first.operations + other * second.operations) / operations
+
+    def shared(one: float, other: float) -> float:
+        return (one * first.seconds + other * second.seconds) / seconds
+
+    return first._replace(
+        operations=operations,
+        seconds=seconds,
+        server_us=weighed(first.server_us, second.server_us),
+        generator_us=weighed(first.generator_us, second.generator_us),
+        server_busy=shared(first.server_busy, second.server_busy),
+        generator_busy=shared(first.generator_busy, second.generator_busy),
+        others_busy=shared(first.others_busy, second.others_busy),
+        notifications=first.notifications + second.notifications,
+        lost=first.lost + second.lost,
+        dropped=first.dropped + second.dropped,
+        repeated=first.repeated + second.repeated,
+        strays=first.strays + second.strays,
+        challenged=first.challenged + second.challenged,
+        spread=abs(first.server_us - second.server_us) / min(first.server_us, second.server_us),
+    )
+
+
 def run_row(plan: Plan, row: Row) -> tuple[Figures | None, Figures]:
-    """Measure the bare responder and then the server."""
+    """Measure the server, and the bare responder before and after it."""
     window = plan.window or row.window
     bare = run_bare(plan, row) if plan.bare and not plan.profile else None
     profile = None
@@ -337,6 +368,8 @@ def run_row(plan: Plan, row: Row) -> tuple[Figures | None, Figures]:
     with _prepared(plan, row, profile) as (served, load, operation, accounts):
         figures = _measure(plan, load, operation, window, served, profile)
         algorithm = accounts[0].algorithm
+    if bare is not None:
+        bare = _mean(bare, run_bare(plan, row))
     return bare, figures._replace(
         algorithm=algorithm, profile=None if profile is None else str(profile)
     )
