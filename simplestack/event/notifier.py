@@ -167,7 +167,7 @@ class Notifier:
         # After its last NOTIFY nothing of a usage is left.
         if (
             usage.closing
-            and dialog.outstanding is not usage
+            and usage.dialog.outstanding is not usage
             and usage.waiting is None
             and not usage.unreleased
         ):
@@ -256,6 +256,8 @@ class Notifier:
         forced: dict[Usage, None] = {}
         finals: dict[Usage, Removed] = {}
         seen = self._follow(changes, forced, finals)
+        for usage in finals:
+            usage.closing = True
         for identifier in notify:
             named = self._usages.get(identifier)
             if named is not None and not named.closing:
@@ -452,7 +454,6 @@ class Notifier:
             self._enrol(usage)
             body = self._current(usage, now)
         self._retire(usage)
-        usage.closing = True
         usage.unreleased += 1
         dialog = usage.dialog
         dialog.granted += 1
