@@ -114,7 +114,7 @@ class Committer:
         self._up = False
         self._alive = False
         self._started: Deferred[None] | None = None
-        self._stopped: Deferred[None] | None = None
+        self._stopping: list[Deferred[None]] = []
         self._writer = _Writer(database, self, reactor, retry)
 
     def start(self) -> Deferred[None]:
@@ -129,7 +129,7 @@ class Committer:
         if not self._alive:
             return succeed(None)
         stopped: Deferred[None] = Deferred()
-        self._stopped = stopped
+        self._stopping.append(stopped)
         self._go()
         return stopped
 
@@ -140,7 +140,7 @@ class Committer:
         Without changes it waits for the earlier ones alone.
         """
         aor = changes.aor
-        if not self._up or self._count >= self._queue_limit or self._stopped is not None:
+        if not self._up or self._count >= self._queue_limit or self._stopping:
             return self._reject(aor)
         queue = self._queue
         if not queue:
@@ -199,7 +199,7 @@ class Committer:
             self._writer.inbox.put(self._written)
             return
         self._going = False
-        if self._stopped is not None and not self._told:
+        if self._stopping and not self._told:
             self._up = False
             self._writer.inbox.put(None)
 
@@ -223,7 +223,7 @@ class Committer:
         if self._told:
             self._telling = True
             self._reactor.callLater(0, self._tell)
-        elif self._stopped is not None:
+        elif self._stopping:
             self._go()
 
     def _tell_soon(self) -> None:
@@ -301,8 +301,8 @@ class Committer:
         """The writer has ended."""
         self._writer.join()
         self._alive = False
-        if self._stopped is not None:
-            self._stopped.callback(None)
+        for stopped in self._stopping:
+            stopped.callback(None)
 
 
 class _Writer(Thread):
@@ -390,7 +390,9 @@ class _Writer(Thread):
 
     def _execute(self, steps: Sequence[tuple[str, Sequence[Any]]]) -> None:
         connection = self._connection
-        self._database.check_file(connection)
+        if not self._database.current(connection):
+            # SQLite would go on writing to a file that nobody can find.
+            raise StoreError(f"the database file {self._database.path} is gone: put it back")
         if len(steps) == 1:
             # A single statement is its own transaction.
             connection.execute(*steps[0])

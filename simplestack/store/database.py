@@ -200,13 +200,9 @@ class Database:
             return isinstance(error, (self._driver.DataError, self._driver.IntegrityError))
         return False
 
-    def check_file(self, connection: Connection) -> None:
-        """Raise StoreError where the file that is open is not the one at its path any more.
-
-        SQLite would go on writing to a file that nobody can find.
-        """
-        if self.path is not None and connection.file != _identity(self.path):
-            raise StoreError(f"the database file {self.path} was replaced: put it back")
+    def current(self, connection: Connection) -> bool:
+        """Whether the file that is open is still the one at its path."""
+        return self.path is None or connection.file == _identity(self.path)
 
     @contextmanager
     def explained(self) -> Iterator[None]:

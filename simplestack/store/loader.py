@@ -16,6 +16,9 @@ from simplestack.store.text import decode, encode
 
 __all__ = ["Loader", "Reader", "Readers", "read_records"]
 
+#: Seconds after which reading again is worth it.
+RETRY_AFTER = 2
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
@@ -32,8 +35,7 @@ class Readers:
         self.limit = limit
         self._pool = ThreadPool(0, limit, "simplestack store readers")
         self._idle: list[Connection] = []
-        self._running = 0
-        self._stopped: Deferred[None] | None = None
+        self._ended = False
 
     def start(self) -> None:
         """Be ready."""
@@ -41,6 +43,9 @@ class Readers:
 
     def stop(self) -> None:
         """Let what runs end, and close."""
+        if self._ended:
+            return
+        self._ended = True
         self._pool.stop()
         while self._idle:
             self._idle.pop().close()
@@ -48,7 +53,10 @@ class Readers:
     def run(self, read: Callable[[Connection], V]) -> Deferred[V]:
         """The result of ``read`` with a connection.  Fails with Unavailable."""
         result: Deferred[V] = Deferred()
-        self._pool.callInThread(self._run, read, result)
+        if self._ended:
+            result.errback(Unavailable(RETRY_AFTER, "the store is closed"))
+        else:
+            self._pool.callInThread(self._run, read, result)
         return result
 
     def _run(self, read: Callable[[Connection], V], result: Deferred[V]) -> None:
@@ -56,36 +64,32 @@ class Readers:
         try:
             value = self._read(read)
         except Exception as error:
-            unavailable = Unavailable(2, f"{self.database.name}: {error}")
+            unavailable = Unavailable(RETRY_AFTER, f"{self.database.name}: {error}")
             unavailable.__cause__ = error
             call(result.errback, unavailable)
         else:
             call(result.callback, value)
 
     def _read(self, read: Callable[[Connection], V]) -> V:
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = self.database.connect()
-        else:
+        while True:
             try:
+                connection, used = self._idle.pop(), True
+            except IndexError:
+                connection, used = self.database.connect(), False
+            try:
+                if used and not self.database.current(connection):
+                    connection.close()
+                    continue
                 value = read(connection)
             except Exception as error:
                 lost = self.database.lost(error, connection)
                 connection.close()
-                if not lost:
-                    raise
-                connection = self.database.connect()
-            else:
-                self._idle.append(connection)
-                return value
-        try:
-            value = read(connection)
-        except Exception:
-            connection.close()
-            raise
-        self._idle.append(connection)
-        return value
+                # The server may have been restarted since.
+                if used and lost:
+                    continue
+                raise
+            self._idle.append(connection)
+            return value
 
 
 class Reader(Generic[K, V]):
@@ -135,7 +139,7 @@ class Reader(Generic[K, V]):
                 if isinstance(values, dict):
                     result.callback(values[key] if key in values else self._missing())
                 else:
-                    result.errback(Unavailable(2, values.getErrorMessage()))
+                    result.errback(Unavailable(RETRY_AFTER, values.getErrorMessage()))
 
 
 def read_records(database: Database) -> Callable[[list[str], Connection], dict[str, list[Record]]]:
@@ -174,7 +178,8 @@ class Loader:
 
     def load(self, aor: str) -> Deferred[list[Record]]:
         """All records of an AOR."""
-        return self._records.get(aor)
+        # Others may be given the same answer.
+        return self._records.get(aor).addCallback(list)
 
     def deadlines(self) -> Deferred[list[tuple[str, float]]]:
         """Each AOR that has something that expires, with the earliest time."""

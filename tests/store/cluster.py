@@ -1,0 +1,89 @@
+"""A PostgreSQL cluster of our own, for the tests of one process."""
+
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+
+class Cluster:
+    """A cluster in a temporary directory that listens on a Unix socket there."""
+
+    def __init__(self, programs: Path) -> None:
+        self._programs = programs
+        # Its server refuses to run as root.
+        self._user = "postgres" if os.geteuid() == 0 else None
+        self._directory = tempfile.mkdtemp(prefix="pg")
+        if self._user:
+            shutil.chown(self._directory, self._user)
+        atexit.register(self._remove)
+        self._run(
+            "initdb",
+            "--auth=trust",
+            "--username=postgres",
+            "--encoding=UTF8",
+            "--no-locale",
+            "--no-sync",
+        )
+        self.start()
+
+    @property
+    def url(self) -> str:
+        """The URL of its database."""
+        return f"postgresql://postgres@/postgres?host={self._directory}"
+
+    def start(self) -> None:
+        """Start the server."""
+        settings = f"-k {self._directory} -c listen_addresses= -c fsync=off -c shared_buffers=8MB"
+        log = f"{self._directory}/log"
+        self._run("pg_ctl", "-w", "-o", settings, "-l", log, "start")
+
+    def stop(self) -> None:
+        """Stop the server as a crash does."""
+        self._run("pg_ctl", "-w", "-m", "immediate", "stop")
+
+    def clear(self) -> str:
+        """Empty the database; its URL."""
+        self.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        return self.url
+
+    def execute(self, statements: str) -> None:
+        """Execute statements in the database."""
+        import psycopg
+
+        host = f"host={self._directory} user=postgres dbname=postgres"
+        with psycopg.connect(host, autocommit=True) as connection:
+            connection.execute(statements.encode())
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [self._programs / program, "-D", f"{self._directory}/data", *arguments],
+            check=True,
+            user=self._user,
+            cwd=self._directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+
+    def _remove(self) -> None:
+        with suppress(subprocess.CalledProcessError):
+            self.stop()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
+@cache
+def cluster() -> Cluster | None:
+    """The cluster; None, and why, where PostgreSQL is not installed."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not programs:
+        found = shutil.which("pg_ctl")
+        if found is None:
+            print("PostgreSQL's server is not installed: its tests are skipped", file=sys.stderr)
+            return None
+        programs = [Path(found).parent]
+    return Cluster(programs[-1])
