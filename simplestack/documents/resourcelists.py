@@ -182,20 +182,21 @@ def _check_lists(
             continue
         name, key = local_name(child), _UNIQUE[tag]
         counts[tag] = counts.get(tag, 0) + 1
-        path = f"{here}/{prefix}{name}[{counts[tag]}]"
         value = child.get(key)
         if value is not None:
             if (tag, value) in seen:
+                path = f"{here}/{prefix}{name}[{counts[tag]}]/@{key}"
                 phrase = f'{key} "{value}" stands twice among the <{name}> elements of one list'
-                return _not_unique(f"{path}/@{key}", query, phrase)
+                return _not_unique(path, query, phrase)
             seen.add((tag, value))
-        problem = _bad_item(name, value or "")
-        if problem is not None:
-            return ConflictReport("constraint-failure", problem)
         if name == "list":
-            found = _check_lists(child, path, prefix, query)
+            found = _check_lists(child, f"{here}/{prefix}list[{counts[tag]}]", prefix, query)
             if found is not None:
                 return found
+        elif name != "entry":
+            problem = _bad_item(name, value or "")
+            if problem is not None:
+                return ConflictReport("constraint-failure", problem)
     return None
 
 
