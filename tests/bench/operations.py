@@ -107,8 +107,10 @@ class Subscribe:
 
     def next(self) -> Exchange | None:
         """A pair that has no subscription yet, as long as there is one."""
-        turn, at = divmod(self._count, len(self._presentities))
-        watcher = self._watchers[(turn + at) % len(self._watchers)]
+        presentities, watchers = len(self._presentities), len(self._watchers)
+        turn, at = divmod(self._count, presentities)
+        # Each presentity begins elsewhere in the list, so that soon all watchers have a nonce.
+        watcher = self._watchers[(turn + at * watchers // presentities) % watchers]
         name = b"%08x" % self._count
         self._count += 1
         target = Target(at, self._presentities[at].uri, name)

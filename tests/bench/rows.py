@@ -325,7 +325,8 @@ def _prepared(
                     yield served, load, publish, accounts
                 else:
                     # Every watcher gets his nonce before anything is measured.
-                    load.perform(subscribe, window, len(accounts), 60)
+                    rounds = -(-len(accounts) // len(owners))
+                    load.perform(subscribe, window, len(owners) * rounds, 60)
                     yield served, load, subscribe, accounts
 
 
