@@ -33,7 +33,7 @@ Deliver: TypeAlias = Callable[[Request, ServerTransaction | None, float], None]
 Reopen: TypeAlias = Callable[[Flow, tuple[str, int], bytes], bool]
 
 _COOKIE = "z9hg4bk"
-#: How much later than due a timer may fire whose only effect is that something is forgotten.
+#: How much later than due timers J and K may fire, which only forget something.
 _SLACK = 0.25
 
 
@@ -93,11 +93,15 @@ class TransactionLayer:
         self._seen_until = 0.0
 
         # Timeouts stand before repetitions, so that a late wake-up doesn't send what it gives up.
-        self.timeout_fifo: Fifo[str] = queue.fifo(timers.F, self._timeout_fires, _SLACK)
-        self.guard_fifo: Fifo[ServerTransaction] = queue.fifo(
-            max(0.0, timers.guard - timers.trying), self._guard_fires
+        self.timeout_fifo: Fifo[str] = queue.fifo(
+            timers.F, self._timeout_fires, stale=self._has_response
         )
-        self.trying_fifo: Fifo[str] = queue.fifo(timers.trying, self._trying_fires, _SLACK)
+        self.guard_fifo: Fifo[ServerTransaction] = queue.fifo(
+            max(0.0, timers.guard - timers.trying), self._guard_fires, stale=_is_over
+        )
+        self.trying_fifo: Fifo[str] = queue.fifo(
+            timers.trying, self._trying_fires, stale=self._is_answered
+        )
         self._j_fifo: Fifo[str] = queue.fifo(timers.J, self._j_fires, _SLACK)
         self._k_fifo: Fifo[str] = queue.fifo(timers.K, self._k_fires, _SLACK)
         self._soon: Fifo[tuple[ClientTransaction, Event]] = queue.fifo(0.0, self._event_fires)
@@ -484,6 +488,12 @@ class TransactionLayer:
         if isinstance(transaction, ServerTransaction):
             transaction.handle(Event.TRYING_DUE, None, now)
 
+    def _has_response(self, key: str, deadline: float) -> bool:
+        return self._clients.get(key) is None
+
+    def _is_answered(self, key: str, deadline: float) -> bool:
+        return not isinstance(self._servers.get(key), ServerTransaction)
+
     def _guard_fires(self, transaction: ServerTransaction, now: float) -> None:
         transaction.handle(Event.GUARD, None, now)
 
@@ -507,6 +517,10 @@ class TransactionLayer:
 
 def _is_stale(transaction: ClientTransaction | ServerTransaction, deadline: float) -> bool:
     return transaction.repeat_at != deadline
+
+
+def _is_over(transaction: ServerTransaction, deadline: float) -> bool:
+    return transaction.answered
 
 
 def _has_cookie(top: Via) -> bool:

@@ -106,7 +106,7 @@ def locate(
     elif numeric or uri.port is not None:
         # "if no transport protocol is specified, but the TARGET is a numeric IP address, the client
         # SHOULD use UDP for a SIP URI, and TCP for a SIPS URI"; the same with an explicit port.
-        transport = "tls" if secure else "udp"
+        transport = _default(secure, transports)
     else:
         found = yield from _by_naptr(name, secure, random, transports, families)
         return _finish(found, uri.host, size, transports)
@@ -188,7 +188,7 @@ def _by_naptr(
     if not found:
         # "If no SRV records are found, the client SHOULD use TCP for a SIPS URI, and UDP for a SIP
         # URI."
-        transport = "tls" if secure else "udp"
+        transport = _default(secure, transports)
         found = yield from _hosts(transport, name, DEFAULT_PORTS[transport], families)
     return found
 
@@ -250,6 +250,13 @@ def _finish(found: _Found, host: str, size: int, transports: Collection[str]) ->
         if transport in transports:
             targets.append(Target(transport, address, port, host))
     return list(dict.fromkeys(targets))
+
+
+def _default(secure: bool, transports: Collection[str]) -> str:
+    if secure:
+        return "tls"
+    # "However, another transport, such as TCP, MAY be used"
+    return "udp" if "udp" in transports else "tcp"
 
 
 def _is_numeric(host: str) -> bool:
