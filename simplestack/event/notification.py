@@ -4,8 +4,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from simplestack.interfaces import Body
-from simplestack.sip.fields import parse_name_addrs
 from simplestack.state import Subscription
+from simplestack.transaction.dialog import routing
 from simplestack.transaction.flow import Flow, via
 
 __all__ = ["Notification", "NotifyRequest", "head"]
@@ -88,17 +88,10 @@ def head(subscription: Subscription, events: str) -> bytes:
     the value of Allow-Events.
     """
     uri = subscription.remote_target
-    route = subscription.route_set
-    if route:
-        routes = parse_name_addrs(route)
-        first = routes[0].uri
-        if not first.has_param("lr"):
-            # "the UAC MUST place the first URI from the route set into the Request-URI ...
-            # the remaining values in order ... then place the remote target URI ... last"
-            strict = [str(each) for each in routes[1:]]
-            route = ", ".join([*strict, f"<{uri}>"])
-            uri = str(first._replace(headers=()))
-        route = f"Route: {route}\r\n"
+    route = ""
+    if subscription.route_set:
+        uri, routes, _ = routing(uri, subscription.route_set)
+        route = f"Route: {', '.join(routes)}\r\n"
     event = subscription.package
     if subscription.event_id:
         event += f";id={subscription.event_id}"

@@ -94,6 +94,7 @@ class Notifier:
         extra = ChangeSet(self.state.aor)
         for watched in due:
             self._reauthorize(watched.name, watched.package, extra, now)
+            watched.timed = False
         self._also(changes, extra)
         return self._tell_all(changes, (), now, due)
 
@@ -268,11 +269,11 @@ class Notifier:
         for watched in list(self._watched.values()):
             ticked = watched in due
             if ticked or (seen and watched.package.affected(seen)):
-                watched.timed = False
+                watched.alter(now)
                 for view in list(watched.views.values()):
                     self._spread(watched, view, seen, ticked, changes, now, out)
             if watched.moved:
-                watched.timed = False
+                watched.alter(now)
                 for usage, before in watched.moved:
                     view_now = usage.view
                     if view_now is not None and not usage.closing and usage.told != self._turn:
@@ -515,7 +516,6 @@ class Notifier:
         watched = self._place_for(usage.subscription.package)
         if watched is not None and usage.view is None:
             watched.others[usage] = None
-            watched.timed = False
 
     def _retire(self, usage: Usage) -> None:
         """Take a usage out of what is watched; it sees no more changes."""

@@ -22,6 +22,7 @@ from simplestack.sip.fields import Event, NameAddr
 from simplestack.sip.grammar import format_params
 from simplestack.sip.message import Request, Response
 from simplestack.state import ChangeSet, Removed, ResourceState, Subscription
+from simplestack.transaction.dialog import check_sequence
 from simplestack.transaction.failure import Verdict
 
 __all__ = ["Subscribing"]
@@ -77,11 +78,7 @@ class Subscribing:
             raise SIPError(481, "Subscription Does Not Exist")
         if usages[0].watcher != incoming.identity:
             raise SIPError(403, text="this is another's subscription")
-        # "If the remote sequence number was not empty, but the sequence number of the request is
-        # lower than the remote sequence number, the request is out of order and MUST be rejected
-        # with a 500" (RFC 3261 §12.2.2).
-        if request.cseq.number < max([usage.remote_cseq for usage in usages]):
-            raise SIPError(500, text="CSeq is out of order")
+        check_sequence(max([usage.remote_cseq for usage in usages]), request.cseq.number)
         event_id = event.id or ""
         for usage in usages:
             if usage.package == event.package and usage.event_id == event_id:

@@ -115,6 +115,11 @@ class Watched:
     def __bool__(self) -> bool:
         return bool(self.views or self.others)
 
+    def alter(self, now: float) -> None:
+        """Ask for the next boundary anew; one that has passed stays until it is acted on."""
+        if self.due is None or self.due > now:
+            self.timed = False
+
     def place(self, usage: Usage, content_type: str, permissions: Hashable) -> View:
         """Put a usage where it sees what these permissions show."""
         key = (content_type, permissions)

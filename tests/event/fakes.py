@@ -47,23 +47,28 @@ class FakePackage:
         self.built = 0
 
     def recognizes(self, state: ResourceState) -> bool:
+        """Whether it is known."""
         return self.known
 
     def authorize(self, state: ResourceState, watcher: str, now: float) -> Decision:
+        """What the attributes say."""
         handling = self.handlings.get(watcher, self.default)
         if handling == "polite-block":
             return Decision(handling, "nothing")
         return Decision(handling, self.permissions.get(watcher, "all"))
 
     def affected(self, changes: ChangeSet) -> bool:
+        """Whether a publication has changed."""
         return changes.touches(Publication)
 
     def reauthorizes(self, changes: ChangeSet) -> bool:
+        """Whether a document has changed."""
         return changes.touches(Document)
 
     def full(
         self, state: ResourceState, permissions: Hashable, content_type: str, now: float
     ) -> Body:
+        """All publications."""
         self.built += 1
         shown = [] if permissions == "nothing" else [p.body for p in state.publications.values()]
         return Body(content_type, b"+".join(sorted(shown)) or b"closed")
@@ -76,9 +81,11 @@ class FakePackage:
         changes: ChangeSet,
         now: float,
     ) -> Body | None:
+        """What has changed."""
         return self.full(state, permissions, content_type, now)
 
     def boundary(self, state: ResourceState, now: float) -> float | None:
+        """What the attribute says."""
         return self.next_boundary
 
 
@@ -90,6 +97,7 @@ class PartialPackage(FakePackage):
     def full(
         self, state: ResourceState, permissions: Hashable, content_type: str, now: float
     ) -> Body:
+        """All publications."""
         self.built += 1
         lines = [b"%b=%b" % (k.encode(), p.body) for k, p in state.publications.items()]
         return Body(content_type, b"full ", b"\n" + b"\n".join(lines))
@@ -102,6 +110,7 @@ class PartialPackage(FakePackage):
         changes: ChangeSet,
         now: float,
     ) -> Body | None:
+        """What has changed."""
         self.built += 1
         lines = [
             b"%b=%b" % (entry.id.encode(), entry.body)
@@ -123,18 +132,23 @@ class Counter:
         return f"{what}{self.count}"
 
     def tag(self) -> str:
+        """A tag."""
         return self._next("tag")
 
     def branch(self) -> str:
+        """A branch."""
         return self._next("z9hG4bK")
 
     def call_id(self) -> str:
+        """A Call-ID."""
         return self._next("call")
 
     def entity_tag(self) -> str:
+        """An entity-tag."""
         return self._next("etag")
 
     def record_id(self) -> str:
+        """An id."""
         return self._next("s")
 
 
@@ -153,9 +167,11 @@ class FakeFlow:
         self.sent: list[bytes] = []
 
     def send(self, data: bytes) -> None:
+        """Keep it."""
         self.sent.append(data)
 
     def toward(self, remote: tuple[str, int]) -> "FakeFlow":
+        """Itself."""
         return self
 
 

@@ -16,6 +16,7 @@ class Case(SynchronousTestCase):
     """An agent with one package."""
 
     def setUp(self) -> None:
+        """Start anew."""
         self.package = FakePackage()
         self.winfo = PartialPackage("presence.winfo")
         self.agent = Agent(self.package, self.winfo)
@@ -196,6 +197,7 @@ class DialogTests(Case):
     """In a dialog: RFC 6665 §4.2.1.4, §4.5.2, RFC 3261 §12.2.2."""
 
     def setUp(self) -> None:
+        """Start anew."""
         super().setUp()
         (notify,) = self.agent.subscribe(subscribe())
         self.agent.answer(notify)
