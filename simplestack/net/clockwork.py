@@ -54,6 +54,11 @@ class Clockwork:
             self.asleep = False
             self._call = self._reactor.callLater(self._grain, self._tick)
 
+    def start(self) -> None:
+        """Begin to look, after a stop."""
+        self._stopped = False
+        self.asleep = True
+
     def stop(self) -> None:
         """Look no more."""
         self._stopped = True

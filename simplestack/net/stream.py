@@ -46,7 +46,17 @@ class Surroundings(NamedTuple):
 class StreamFlow:
     """A connection as the transaction floor sees it; once it is closed it stays dead."""
 
-    __slots__ = ("_connection", "alive", "domain", "key", "local", "remote", "secure", "transport")
+    __slots__ = (
+        "_clockwork",
+        "_connection",
+        "alive",
+        "domain",
+        "key",
+        "local",
+        "remote",
+        "secure",
+        "transport",
+    )
 
     reliable = True
 
@@ -60,6 +70,7 @@ class StreamFlow:
         domain: str,
     ) -> None:
         self._connection: StreamConnection | None = connection
+        self._clockwork = connection.clockwork
         self.transport = transport
         self.secure = transport == "tls"
         self.local = sent_by
@@ -74,9 +85,9 @@ class StreamFlow:
         connection = self._connection
         if connection is not None and self.alive:
             connection.write(data)
-            clockwork = connection.clockwork
-            if clockwork.asleep:
-                clockwork.wake()
+        clockwork = self._clockwork
+        if clockwork.asleep:
+            clockwork.wake()
 
     def toward(self, remote: tuple[str, int]) -> StreamFlow:
         """The flow itself: a connection has one other end."""
