@@ -79,6 +79,7 @@ class Limits(NamedTuple):
 DEFAULT_LIMITS = Limits()
 
 _unfold = re.compile(r"\r\n[ \t]+").sub
+_bare = re.compile(r"\r(?!\n)|(?<!\r)\n").sub
 _is_version = re.compile(r"SIP/[0-9]+\.[0-9]+", re.IGNORECASE).fullmatch
 _is_status = re.compile(r"[1-6][0-9]{2}").fullmatch
 
@@ -521,10 +522,10 @@ def _parse_head(text: str, limits: Limits) -> Request | Response:
         else:
             headers[key] = [value.strip(" \t")]
     count = len(lines)
-    if text.count("\n") != count or text.count("\r") != count:
-        fault = "a line ends without CR LF"
     if count > limits.lines:
         status, fault = 513, "too many header fields"
+    if text.count("\n") != count or text.count("\r") != count:
+        raise ParseError(400, "a line ends without CR LF", _mended(text, limits))
     message: Request | Response | None
     try:
         message = _start(start, headers)
@@ -535,6 +536,13 @@ def _parse_head(text: str, limits: Limits) -> Request | Response:
     if fault is not None:
         raise ParseError(status, fault, answerable(message))
     return message
+
+
+def _mended(text: str, limits: Limits) -> Request | Response | None:
+    try:
+        return answerable(_parse_head(_bare(" ", text), limits))
+    except ParseError as error:
+        return error.message
 
 
 def partial(head: bytes, limits: Limits) -> Request | Response | None:
