@@ -130,10 +130,11 @@ class QueueTests(SynchronousTestCase):
         """Whoever wakes up when the queue says, fires each timer once and never late."""
         queue = TimerQueue()
         fired: list[tuple[float, float]] = []
-        fifos = {
-            duration: queue.fifo(duration, lambda due, now: fired.append((due, now)))
-            for duration in (0.5, 1.0, 4.0, 32.0)
-        }
+
+        def fire(due: float, now: float) -> None:
+            fired.append((due, now))
+
+        fifos = {duration: queue.fifo(duration, fire) for duration in (0.5, 1.0, 4.0, 32.0)}
         now = 0.0
         expected = []
         for duration, pause in starts:
