@@ -234,7 +234,7 @@ class ResourceState:
         """Make the changes.  Total: it can't fail, and applying twice is applying once."""
         for (kind, key), entry in changes.entries.items():
             records = self._records(kind)
-            if type(entry) is Removed:
+            if isinstance(entry, Removed):
                 records.pop(key, None)
             else:
                 records[key] = entry

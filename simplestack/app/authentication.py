@@ -1,0 +1,161 @@
+"""Who sent a request: Digest authentication against a credential source (RFC 7616, RFC 8760)."""
+
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from typing import NamedTuple, cast
+
+from twisted.internet.defer import Deferred
+
+from simplestack.app.identifiers import RandomIdentifiers
+from simplestack.interfaces import Credential, ICredentialSource
+from simplestack.sip.digest import (
+    NONCE_RANDOM_LENGTH,
+    Nonces,
+    authentication_info,
+    challenges,
+    verify,
+)
+from simplestack.sip.errors import SIPError
+from simplestack.sip.fields import Credentials
+from simplestack.sip.uri import Uri, parse_uri
+
+__all__ = ["Authenticator", "Claim", "Verified"]
+
+#: Credentials that are kept in memory; only users that exist take a place.
+MAX_CACHED = 200_000
+
+
+class Verified(NamedTuple):
+    """A request's sender who has shown that he knows the password."""
+
+    #: The AOR: ``sip:alice@example.com``.
+    identity: str
+    credentials: Credentials
+    #: The secret by the algorithm of the credentials.
+    ha1: str
+
+
+class Claim:
+    """Credentials that came with a request, to be verified."""
+
+    __slots__ = ("asked", "body", "given", "method", "realm")
+
+    def __init__(
+        self, given: Sequence[Credentials], method: str, realm: str, body: bytes = b""
+    ) -> None:
+        self.given = given
+        self.method = method
+        self.realm = realm
+        self.body = body
+        #: Whether the credential source has been asked for this request.
+        self.asked = False
+
+
+class Authenticator:
+    """Verifies credentials, and knows which users exist.
+
+    Credentials are asked for once and kept until ``refresh`` sees another version of the source.
+    Of a user who doesn't exist nothing is kept.
+    """
+
+    def __init__(
+        self,
+        source: ICredentialSource,
+        domains: Collection[str],
+        nonces: Nonces,
+        identifiers: RandomIdentifiers,
+    ) -> None:
+        self._source = source
+        self._domains = frozenset(domains)
+        self._nonces = nonces
+        self._identifiers = identifiers
+        self._known: dict[tuple[str, str], Credential] = {}
+        self._version: int | None = None
+
+    def realm(self, *domains: str) -> str:
+        """The realm to ask for: the first of these domains that is served, else the first served."""
+        for domain in domains:
+            if domain in self._domains:
+                return domain
+        return min(self._domains)
+
+    def verify(self, claim: Claim, now: float) -> Verified | Deferred[Credential | None]:
+        """Whom the credentials are of, or what to wait for before asking again.
+
+        Raises SIPError 401 with the challenges: with ``stale=true`` where the password was right
+        and only the nonce too old or used before.
+        """
+        for credentials in claim.given:
+            if credentials.scheme != "digest" or credentials.param("realm") != claim.realm:
+                continue
+            username = credentials.username
+            known = self._known.get((username, claim.realm))
+            if known is None:
+                if claim.asked:
+                    break
+                claim.asked = True
+                return self._look_up(username, claim.realm)
+            ha1 = _secret(known, credentials.algorithm)
+            if ha1 and verify(credentials, ha1, claim.method, claim.body):
+                if self._nonces.use(credentials.param("nonce"), credentials.nonce_count, now):
+                    return Verified(_aor(username, claim.realm), credentials, ha1)
+                raise self.challenge(claim.realm, now, stale=True)
+        raise self.challenge(claim.realm, now)
+
+    def challenge(self, realm: str, now: float, stale: bool = False) -> SIPError:
+        """401 with one challenge for each algorithm, the strongest first (RFC 8760 §2.4)."""
+        nonce = self._nonces.mint(now, self._identifiers.octets(NONCE_RANDOM_LENGTH))
+        return SIPError(
+            401,
+            headers=[("WWW-Authenticate", value) for value in challenges(realm, nonce, stale)],
+        )
+
+    def info(self, verified: Verified, now: float) -> str | None:
+        """Authentication-Info with the next nonce, from half the life of a nonce on (RFC 7616 §3.5)."""
+        if not self._nonces.aging(verified.credentials.param("nonce"), now):
+            return None
+        nonce = self._nonces.mint(now, self._identifiers.octets(NONCE_RANDOM_LENGTH))
+        return authentication_info(verified.credentials, verified.ha1, nonce)
+
+    def exists(self, aor: str) -> bool | Deferred[bool]:
+        """Whether the AOR is of a user."""
+        uri = parse_uri(aor)
+        if (uri.user, uri.host) in self._known:
+            return True
+        return self._look_up(uri.user, uri.host).addCallback(lambda known: known is not None)
+
+    def refresh(self) -> Deferred[bool]:
+        """Ask the source whether it has changed; forget what is known of it where it has."""
+        asked = cast("Deferred[int]", self._source.version())
+        return asked.addCallback(self._refreshed)
+
+    def _refreshed(self, version: int) -> bool:
+        changed = self._version is not None and version != self._version
+        self._version = version
+        if changed:
+            self._known.clear()
+        return changed
+
+    def _look_up(self, username: str, domain: str) -> Deferred[Credential | None]:
+        found = cast("Deferred[Credential | None]", self._source.lookup(username, domain))
+        return found.addCallback(self._remember)
+
+    def _remember(self, credential: Credential | None) -> Credential | None:
+        if credential is not None:
+            if len(self._known) >= MAX_CACHED:
+                del self._known[next(iter(self._known))]
+            self._known[credential.username, credential.domain] = credential
+        return credential
+
+
+def _secret(credential: Credential, algorithm: str) -> str:
+    if algorithm == "SHA-512-256":
+        return credential.sha512_256
+    if algorithm == "SHA-256":
+        return credential.sha256
+    return credential.md5 if algorithm == "MD5" else ""
+
+
+@lru_cache(maxsize=8192)
+def _aor(username: str, domain: str) -> str:
+    return Uri("sip", user=username, host=domain).aor

@@ -1,0 +1,88 @@
+"""Sends the NOTIFY requests of all AORs, and tells of their fate."""
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from simplestack.event.notifier import NotifyRequest
+from simplestack.interfaces import Identifiers
+from simplestack.net.network import Network
+from simplestack.sip.fields import parse_name_addrs
+from simplestack.sip.message import Response
+from simplestack.sip.uri import Uri, parse_uri
+from simplestack.state import Subscription
+from simplestack.transaction.flow import Flow
+from simplestack.transaction.layer import TransactionLayer
+
+__all__ = ["Delivery"]
+
+
+class Delivery:
+    """Finds the flow for each NOTIFY, starts its transaction, reports the final response."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        network: Network,
+        layer: TransactionLayer,
+        identifiers: Identifiers,
+        clock: Callable[[], float],
+        answered: Callable[[str, NotifyRequest, Response | None, bool], None],
+    ) -> None:
+        self._network = network
+        self._layer = layer
+        self._identifiers = identifiers
+        #: The monotonic clock of the transactions.
+        self._clock = clock
+        self._answered = answered
+
+    def send(self, aor: str, notify: NotifyRequest) -> None:
+        """Send a NOTIFY.
+
+        ``answered`` is called with the final response, or None where none came, and whether that
+        was because there is no way to the subscriber.
+        """
+        subscription = notify.subscription
+        flow = self._network.existing(subscription.flow) if subscription.by_flow else None
+        if flow is None:
+            target = next_hop(subscription)
+            flow = self._network.ready(target, notify.size, subscription.flow)
+            if flow is None:
+                found: Deferred[Flow] = self._network.flow_to(
+                    target, notify.size, subscription.flow
+                )
+                found.addCallback(self._start, aor, notify)
+                found.addErrback(self._unreachable, aor, notify)
+                return
+        self._start(flow, aor, notify)
+
+    def _start(self, flow: Flow, aor: str, notify: NotifyRequest) -> None:
+        branch = self._identifiers.branch()
+
+        def done(response: Response | None, _: float) -> None:
+            failed = response is None and transaction.failure == "transport"
+            if response is None and not failed:
+                self._network.failed(flow)
+            self._answered(aor, notify, response, failed)
+
+        transaction = self._layer.send(
+            "NOTIFY", branch, notify.build(flow, branch), flow, done, self._clock()
+        )
+
+    def _unreachable(self, failure: Failure, aor: str, notify: NotifyRequest) -> None:
+        self.log.debug(
+            "no way to {target}: {reason}",
+            target=notify.subscription.remote_target,
+            reason=failure.getErrorMessage(),
+        )
+        self._answered(aor, notify, None, True)
+
+
+def next_hop(subscription: Subscription) -> Uri:
+    """Where requests in the dialog go: the first route, else the remote target (RFC 3261 §12.2.1.1)."""
+    if subscription.route_set:
+        return parse_name_addrs(subscription.route_set)[0].uri
+    return parse_uri(subscription.remote_target)

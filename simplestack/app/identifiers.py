@@ -1,0 +1,52 @@
+"""The source of identifiers for the running service."""
+
+from binascii import b2a_hex
+from collections.abc import Callable
+from os import urandom
+from random import SystemRandom
+
+__all__ = ["RandomIdentifiers"]
+
+
+class RandomIdentifiers:
+    """Identifiers from the operating system's randomness; provides ``Identifiers``.
+
+    Tags and entity-tags can't be guessed (RFC 3261 §19.3 asks for 32 bits; these have 64).
+    Branches need only be unique (§8.1.1.7): a random prefix of this process, and a count.
+    """
+
+    __slots__ = ("_branch_prefix", "_branches", "_bytes")
+
+    def __init__(self, octets: Callable[[int], bytes] = urandom) -> None:
+        self._bytes = octets
+        self._branch_prefix = "z9hG4bK" + b2a_hex(octets(6)).decode() + "."
+        self._branches = 0
+
+    def tag(self) -> str:
+        """A From or To tag."""
+        return b2a_hex(self._bytes(8)).decode()
+
+    def branch(self) -> str:
+        """A Via branch with the magic cookie."""
+        self._branches += 1
+        return f"{self._branch_prefix}{self._branches:x}"
+
+    def call_id(self) -> str:
+        """A Call-ID."""
+        return b2a_hex(self._bytes(16)).decode()
+
+    def entity_tag(self) -> str:
+        """An entity-tag."""
+        return b2a_hex(self._bytes(8)).decode()
+
+    def record_id(self) -> str:
+        """The id of a new record."""
+        return b2a_hex(self._bytes(8)).decode()
+
+    def fraction(self) -> float:
+        """A number from 0 up to 1, to choose among servers (RFC 2782) and to spread load."""
+        return SystemRandom().random()
+
+    def octets(self, count: int) -> bytes:
+        """Random octets, for nonces."""
+        return self._bytes(count)

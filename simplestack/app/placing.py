@@ -1,0 +1,89 @@
+"""Which AOR a SIP request is about, and the Contact by which we are reached about it."""
+
+from collections.abc import Collection
+from functools import lru_cache
+
+from simplestack.sip.errors import SIPError
+from simplestack.sip.message import Request
+from simplestack.sip.uri import Uri
+from simplestack.transaction.flow import Flow
+
+__all__ = ["Placing"]
+
+#: The URI parameter of our Contacts that says which domain the user part belongs to.
+DOMAIN = "domain"
+
+
+class Placing:
+    """Finds the AOR of requests among the domains that are served."""
+
+    def __init__(self, domains: Collection[str]) -> None:
+        self.domains = frozenset(domains)
+        self._contact = lru_cache(maxsize=8192)(_contact)
+
+    def place(self, request: Request) -> str:
+        """The AOR that a request is about.
+
+        REGISTER names it in To (RFC 3261 §10.3 step 5), everything else in the Request-URI.
+        Requests in a dialog have our Contact there (§12.2.1.1), which carries the domain.
+
+        Raises SIPError 404 where the domain is not served here.
+        """
+        uri = request.request_uri
+        if request.method == "REGISTER":
+            # "The Request-URI names the domain of the location service" (§10.2).
+            if uri.host not in self.domains:
+                raise SIPError(404, text=f"the domain {uri.host} is not served here")
+            uri = request.to.uri
+        elif uri.host not in self.domains:
+            domain = uri.param(DOMAIN)
+            if domain is not None:
+                uri = uri._replace(host=domain.lower())
+            elif request.to.tag:
+                uri = request.to.uri
+        if uri.host not in self.domains:
+            raise SIPError(404, text=f"the domain {uri.host} is not served here")
+        if not uri.user:
+            raise SIPError(404, text="the URI names no user")
+        return uri.aor
+
+    def contact(self, request: Request, aor: str, flow: Flow) -> str:
+        """The Contact URI for a dialog about this AOR over this flow.
+
+        A SIPS URI where RFC 3261 §12.1.1 asks for one: the Request-URI or the topmost
+        Record-Route is one.
+        """
+        record_routes = request.headers.get("Record-Route")
+        secure = request.uri[:5].lower() == "sips:" or (
+            record_routes is not None and request.record_routes[0].uri.scheme == "sips"
+        )
+        return self._contact(aor, flow.transport, flow.local, secure)
+
+
+def _contact(aor: str, transport: str, local: tuple[str, int], secure: bool) -> str:
+    user, _, domain = aor.partition(":")[2].rpartition("@")
+    host, port = local
+    if ":" in host:
+        host = f"[{host}]"
+    uri = f"{'sips' if secure else 'sip'}:{user}@{host}:{port}"
+    if transport != "udp" and not secure:
+        uri += f";transport={transport}"
+    return f"{uri};{DOMAIN}={domain}"
+
+
+def domain_of(aor: str) -> str:
+    """The domain of an AOR."""
+    return aor.rpartition("@")[2]
+
+
+def behind_nat(via_host: str, source_host: str, contact: Uri | None) -> bool:
+    """Whether requests to this client must go back by the flow that it opened.
+
+    So where the packets come from another address than the client believes to have and its
+    Contact names the address that it believes in, or where it asks for it (RFC 5626 §5).
+    """
+    if contact is None:
+        return False
+    if contact.has_param("ob"):
+        return True
+    return via_host != source_host and contact.host == via_host

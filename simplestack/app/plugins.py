@@ -1,0 +1,76 @@
+"""Finds what differs between deployments through ``twisted.plugin``, and makes the roles of it."""
+
+from collections.abc import Callable
+
+from twisted.plugin import getPlugins
+
+from simplestack.app.settings import Settings, SettingsError
+from simplestack.interfaces import ICompositionPolicy, IRole
+from simplestack.roles.presence import PresenceAgent
+from simplestack.roles.regevent import RegEvent
+from simplestack.roles.registrar import Registrar
+from simplestack.roles.watcherinfo import WatcherInfo
+
+__all__ = ["composition_policy", "make_roles"]
+
+
+def composition_policy(name: str) -> ICompositionPolicy:
+    """The plug-in of this name that composes presence documents.
+
+    Raises SettingsError where there is none.
+    """
+    found = {policy.name: policy for policy in getPlugins(ICompositionPolicy)}
+    if name not in found:
+        raise SettingsError(
+            f"there is no composition policy {name!r}; there are {', '.join(sorted(found))}"
+        )
+    policy: ICompositionPolicy = found[name]
+    return policy
+
+
+def make_roles(settings: Settings) -> list[IRole]:
+    """The roles that the settings name, in the order of the settings."""
+    roles: dict[str, IRole] = {}
+    for name in ("registrar", "presence", "reg"):
+        if name in settings.roles:
+            roles[name] = _MAKE[name](settings)
+    if "winfo" in settings.roles:
+        # A template over whatever is served beside it.
+        roles["winfo"] = WatcherInfo(
+            [package for role in roles.values() for package in role.packages]
+        )
+    return [roles[name] for name in settings.roles if name in roles]
+
+
+def _registrar(settings: Settings) -> IRole:
+    return Registrar(
+        min_expires=settings.register_min_expires,
+        default_expires=settings.register_default_expires,
+        max_expires=settings.register_max_expires,
+        max_contacts=settings.max_contacts,
+        third_parties=settings.registrars,
+    )
+
+
+def _presence(settings: Settings) -> IRole:
+    return PresenceAgent(
+        composition_policy(settings.composition),
+        registration_is_presence=settings.registration_is_presence,
+        default_handling=settings.default_handling,
+        min_expires=settings.publish_min_expires,
+        default_expires=settings.publish_default_expires,
+        max_expires=settings.publish_max_expires,
+        max_body=settings.max_publication_size,
+        max_publications=settings.max_publications,
+    )
+
+
+def _reg(settings: Settings) -> IRole:
+    return RegEvent(watchers=settings.reg_watchers)
+
+
+_MAKE: dict[str, Callable[[Settings], IRole]] = {
+    "registrar": _registrar,
+    "presence": _presence,
+    "reg": _reg,
+}

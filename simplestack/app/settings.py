@@ -1,0 +1,144 @@
+"""Every setting of the service, its default, and the checks that it must pass."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Self
+
+__all__ = ["ROLE_NAMES", "Settings", "SettingsError"]
+
+#: The roles in the order in which they are shown.
+ROLE_NAMES = ("registrar", "presence", "reg", "winfo", "xcap")
+
+
+class SettingsError(ValueError):
+    """A setting that can't be used; its text says what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an operator can choose.  Durations are seconds, sizes are octets.
+
+    Each field is described in ``docs/operating/settings.md`` by its name here.
+    """
+
+    #: The SIP domains that are served, lower case; the first is the default of the commands.
+    domains: tuple[str, ...] = ("localhost",)
+    #: Where SIP is served.
+    listen: tuple[str, ...] = ("udp:5060:interface=127.0.0.1", "tcp:5060:interface=127.0.0.1")
+    #: Where XCAP is served: Twisted endpoint strings.
+    xcap: tuple[str, ...] = ("tcp:8080:interface=127.0.0.1",)
+    #: The XCAP root as clients see it; "" is derived from the first endpoint.
+    xcap_root: str = ""
+    #: A SQLAlchemy URL.
+    store: str = "sqlite:///simplestack.db"
+    #: The roles to run.
+    roles: tuple[str, ...] = ROLE_NAMES
+    #: The UNIX socket that ``simplestack status`` asks; "" for none.
+    control: str = "simplestack.control"
+    #: The host in our Via and Contact, where it is not the interface address.
+    advertise: str = ""
+
+    # Registrar (RFC 3261 §10.3)
+    register_min_expires: int = 60
+    register_default_expires: int = 3600
+    register_max_expires: int = 86400
+    max_contacts: int = 10
+    #: Identities that may register any AOR of the domains (RFC 3261 §10.3 step 3).
+    registrars: tuple[str, ...] = ()
+
+    # Publications (RFC 3903)
+    publish_min_expires: int = 60
+    publish_default_expires: int = 3600
+    publish_max_expires: int = 86400
+    max_publications: int = 16
+    max_publication_size: int = 32768
+
+    # Subscriptions (RFC 6665)
+    subscribe_min_expires: int = 60
+    subscribe_max_expires: int = 86400
+    max_subscriptions: int = 5000
+    max_subscriptions_per_watcher: int = 30
+    #: How long a watcher that went away unanswered is remembered as waiting (RFC 3857 §4.7.1).
+    waiting_time: int = 604800
+    max_waiting: int = 100
+
+    # Presence (RFC 3856)
+    #: Whether a registered user without publications is open.
+    registration_is_presence: bool = True
+    #: What a watcher gets where the presentity has no rules: confirm, allow, block, polite-block.
+    default_handling: str = "confirm"
+    #: The composition policy, by its plug-in name.
+    composition: str = "union"
+
+    # Registration information (RFC 3680)
+    #: Identities besides the user himself who may watch anybody's registrations.
+    reg_watchers: tuple[str, ...] = ()
+
+    # XCAP (RFC 4825)
+    max_document_size: int = 262144
+    max_documents: int = 32
+
+    # Authentication (RFC 7616, RFC 8760)
+    nonce_lifetime: int = 300
+    max_nonces: int = 100_000
+
+    # Transport and load
+    max_connections: int = 20_000
+    connection_idle: int = 3900
+    max_transactions: int = 200_000
+    #: The time over which full state goes out after a restart.
+    restart_window: int = 10
+    #: How long an AOR without live subscriptions stays in memory after its last use.
+    resident_idle: int = 600
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, list):
+                object.__setattr__(self, field.name, tuple(value))
+        object.__setattr__(self, "domains", tuple(_domain(name) for name in self.domains))
+        if not self.domains:
+            raise SettingsError("no domain is served; name one with --domain example.com")
+        if not self.roles:
+            raise SettingsError("no role is left; --roles takes " + ",".join(ROLE_NAMES))
+        for role in self.roles:
+            if role not in ROLE_NAMES:
+                raise SettingsError(
+                    f"there is no role {role!r}; --roles takes {','.join(ROLE_NAMES)}"
+                )
+        if self.default_handling not in ("confirm", "allow", "block", "polite-block"):
+            raise SettingsError(
+                f"default_handling is {self.default_handling!r};"
+                " it takes confirm, allow, block or polite-block"
+            )
+        for name in ("register", "publish", "subscribe"):
+            low = getattr(self, f"{name}_min_expires")
+            high = getattr(self, f"{name}_max_expires")
+            # RFC 3261 §10.3 step 7 and RFC 6665 §4.2.1.1: 423 is for less than an hour only.
+            if not 0 < low <= 3600 or high < 3600:
+                raise SettingsError(
+                    f"{name}_min_expires takes 1 to 3600 and {name}_max_expires 3600 or more"
+                )
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if type(value) is int and value < 0:
+                raise SettingsError(f"{field.name} is {value}; it can't be negative")
+        if self.xcap_root and not self.xcap_root.startswith(("http://", "https://")):
+            raise SettingsError(f"the XCAP root {self.xcap_root!r} is not an http: or https: URL")
+
+    def replace(self, **changes: object) -> Self:
+        """These settings with some of them changed."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return type(self)(**(values | changes))
+
+
+def _domain(name: str) -> str:
+    text = name.strip().lower()
+    if not text or any(character in text for character in " /@;?<>\"'"):
+        raise SettingsError(f"{name!r} is not a domain; it looks like example.com")
+    return text
+
+
+def split_names(values: Iterable[str]) -> tuple[str, ...]:
+    """Names that were given comma-separated, in several options, or both."""
+    return tuple(name.strip() for value in values for name in value.split(",") if name.strip())

@@ -1,0 +1,191 @@
+"""SIP requests: the checks of a user agent server, then a turn."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from simplestack.app.authentication import Authenticator, Claim, Verified
+from simplestack.app.placing import Placing, behind_nat, domain_of
+from simplestack.app.turn import Turns
+from simplestack.interfaces import Identifiers
+from simplestack.outcome import Incoming, Outcome
+from simplestack.sip.errors import SIPError
+from simplestack.sip.message import Request, Response, validate_request
+from simplestack.state import ResourceState
+from simplestack.transaction.layer import TransactionLayer
+from simplestack.transaction.transaction import ServerTransaction
+from simplestack.transaction.useragent import (
+    Capabilities,
+    check_content,
+    check_merged,
+    check_method,
+    check_require,
+    check_scheme,
+    options,
+)
+
+__all__ = ["SIPService"]
+
+Decide = Callable[[Incoming, ResourceState, float, Identifiers], Outcome[Response]]
+
+
+class SIPService:
+    """Takes requests from the transaction layer and starts their turns."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        decides: Mapping[str, Decide],
+        capabilities: Capabilities,
+        placing: Placing,
+        authenticator: Authenticator,
+        identifiers: Identifiers,
+        turns: Turns,
+        monotonic: Callable[[], float],
+    ) -> None:
+        #: SIP method → the role's decision.
+        self._decides = decides
+        self._capabilities = capabilities
+        #: Knows which requests are merged; the assembly sets it, since each needs the other.
+        self.layer: TransactionLayer
+        self.placing = placing
+        self.authenticator = authenticator
+        self.identifiers = identifiers
+        self._turns = turns
+        self.monotonic = monotonic
+
+    def deliver(self, request: Request, transaction: ServerTransaction | None, now: float) -> None:
+        """Take a new request; one final response follows, but to ACK (RFC 3261 §17)."""
+        if transaction is None:
+            return
+        try:
+            validate_request(request)
+            self._inspect(request, transaction, now)
+            if request.method == "OPTIONS":
+                tag = self.identifiers.tag()
+                transaction.respond(options(request, self._capabilities, tag), now)
+                return
+            aor = self.placing.place(request)
+            turn = SIPTurn(self, request, transaction, aor, self._decides[request.method])
+        except SIPError as error:
+            self.refuse(request, transaction, error)
+        except Exception:
+            self.log.failure("a request was not understood: {request!r}", request=request)
+            self.refuse(request, transaction, SIPError(500))
+        else:
+            self._turns.run(turn)
+
+    def _inspect(self, request: Request, transaction: ServerTransaction, now: float) -> None:
+        """The checks of RFC 3261 §8.2 that need no role, in their order."""
+        capabilities = self._capabilities
+        check_method(request, capabilities.methods)
+        check_scheme(request, capabilities.schemes)
+        check_merged(self.layer.merged(transaction, now))
+        check_require(request, capabilities.extensions)
+        if request.method in ("REGISTER", "OPTIONS"):
+            # The other methods have bodies, and their roles judge those.
+            check_content(request, ())
+
+    def refuse(self, request: Request, transaction: ServerTransaction, error: SIPError) -> None:
+        """Answer with an error."""
+        transaction.respond(request.refusal(error, self.identifiers.tag()), self.monotonic())
+
+
+class SIPTurn:
+    """A SIP request on its way through its turn; provides ``Turn``."""
+
+    __slots__ = (
+        "_claim",
+        "_decide",
+        "_exists",
+        "_request",
+        "_service",
+        "_transaction",
+        "_verified",
+        "aor",
+    )
+
+    def __init__(
+        self,
+        service: SIPService,
+        request: Request,
+        transaction: ServerTransaction,
+        aor: str,
+        decide: Decide,
+    ) -> None:
+        self._service = service
+        self._request = request
+        self._transaction = transaction
+        self._decide = decide
+        self.aor = aor
+        self._claim: Claim | None = None
+        self._verified: Verified | None = None
+        self._exists: bool | None = None
+
+    def __repr__(self) -> str:
+        return f"<SIPTurn {self._request.method} {self.aor}>"
+
+    def trust(self, now: float) -> Deferred[Any] | None:
+        """Authenticate the sender, and see that the AOR exists.
+
+        Raises SIPError 401; 403 where From names another than the credentials do; 404.
+        """
+        authenticator = self._service.authenticator
+        if self._verified is None:
+            request = self._request
+            sender = request.from_.uri
+            if self._claim is None:
+                realm = authenticator.realm(sender.host, domain_of(self.aor))
+                self._claim = Claim(request.authorization, request.method, realm, request.body)
+            verified = authenticator.verify(self._claim, now)
+            if isinstance(verified, Deferred):
+                return verified
+            # REGISTER may come from a third party for the AOR in To: the registrar judges that.
+            if verified.identity != sender.aor:
+                raise SIPError(403, text=f"From is not {verified.identity}, who authenticated")
+            self._verified = verified
+            self._claim = None
+        if self._exists is None:
+            exists = authenticator.exists(self.aor)
+            if isinstance(exists, Deferred):
+                return exists.addCallback(self._learn)
+            self._exists = exists
+        if not self._exists:
+            raise SIPError(404, text=f"there is no user {self.aor}")
+        return None
+
+    def _learn(self, exists: bool) -> None:
+        self._exists = exists
+
+    def decide(self, state: ResourceState, now: float) -> Outcome[Response]:
+        """The role's decision."""
+        assert self._verified is not None
+        request, flow = self._request, self._transaction.flow
+        contacts = request.contacts
+        by_flow = flow.reliable or behind_nat(
+            request.top_via.host, flow.remote[0], contacts[0].uri if contacts else None
+        )
+        incoming = Incoming(
+            request,
+            self.aor,
+            self._verified.identity,
+            flow.key,
+            by_flow,
+            self._service.placing.contact(request, self.aor, flow),
+        )
+        outcome = self._decide(incoming, state, now, self._service.identifiers)
+        info = self._service.authenticator.info(self._verified, now)
+        if info is not None:
+            outcome.response.set("Authentication-Info", info)
+        return outcome
+
+    def answer(self, response: Response) -> None:
+        """Release the response."""
+        self._transaction.respond(response, self._service.monotonic())
+
+    def refuse(self, error: SIPError) -> None:
+        """Answer with an error."""
+        self._service.refuse(self._request, self._transaction, error)

@@ -1,0 +1,270 @@
+"""The assembly: settings and roles in, one running service out."""
+
+import os
+import re
+import time
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from simplestack import __version__
+from simplestack.app.authentication import Authenticator
+from simplestack.app.control import ControlFactory
+from simplestack.app.control import listen as listen_control
+from simplestack.app.deadlines import Deadlines
+from simplestack.app.delivery import Delivery
+from simplestack.app.identifiers import RandomIdentifiers
+from simplestack.app.placing import Placing
+from simplestack.app.plugins import make_roles
+from simplestack.app.resident import Residents
+from simplestack.app.settings import Settings, SettingsError
+from simplestack.app.sipturn import Decide, SIPService
+from simplestack.app.turn import Turns
+from simplestack.event.limits import Limits as SubscriptionLimits
+from simplestack.event.notifier import Notifier
+from simplestack.event.subscription import Subscribing
+from simplestack.interfaces import IRole
+from simplestack.net.connections import StreamLimits
+from simplestack.net.endpoints import parse_listen
+from simplestack.net.network import ListenError, Network
+from simplestack.sip.digest import Nonces
+from simplestack.state import ResourceState
+from simplestack.store.credentials import CredentialTable, SQLCredentials
+from simplestack.store.errors import StoreError
+from simplestack.store.sql import SQLStore
+from simplestack.transaction.layer import Limits as TransactionLimits
+from simplestack.transaction.layer import TransactionLayer
+from simplestack.transaction.useragent import Capabilities
+
+__all__ = ["Stack"]
+
+T = TypeVar("T")
+
+#: How often the credential source is asked whether it has changed, in seconds.
+CREDENTIALS_INTERVAL = 0.5
+#: Option tags of the extensions that requests may require (RFC 3261 §8.2.2.3).
+EXTENSIONS = ("path", "outbound")
+
+
+class Stack(Service):
+    """The whole service: an ``IService`` for ``twistd`` or for any other program.
+
+    Nothing happens before ``privilegedStartService``, which looks at the store and opens the
+    listeners, and raises SettingsError where it can't.
+    """
+
+    log = Logger()
+    name = "simplestack"
+
+    def __init__(
+        self, settings: Settings, reactor: Any, roles: Sequence[IRole] | None = None
+    ) -> None:
+        self.settings = settings
+        self.reactor = reactor
+        self.roles: Sequence[IRole] = make_roles(settings) if roles is None else roles
+        self._loops: list[LoopingCall] = []
+        self._places: list[str] = []
+        self._control: Any = None
+        self._ready: Deferred[Any] = Deferred()
+        self._started = 0.0
+
+        identifiers = RandomIdentifiers()
+        packages = {package.name: package for role in self.roles for package in role.packages}
+        limits = SubscriptionLimits(
+            min_expires=settings.subscribe_min_expires,
+            max_expires=settings.subscribe_max_expires,
+            per_resource=settings.max_subscriptions,
+            per_watcher=settings.max_subscriptions_per_watcher,
+            waiting=settings.max_waiting,
+            waiting_time=settings.waiting_time,
+        )
+        subscribing = Subscribing(packages, limits)
+
+        def notifier(state: ResourceState) -> Notifier:
+            return Notifier(state, packages, limits)
+
+        try:
+            self.store = SQLStore(settings.store, reactor)
+            listen = [parse_listen(text) for text in settings.listen]
+        except (StoreError, ValueError) as error:
+            raise SettingsError(str(error)) from None
+        self.authenticator = Authenticator(
+            SQLCredentials(self.store),
+            settings.domains,
+            Nonces(os.urandom(32), time.time(), settings.nonce_lifetime, settings.max_nonces),
+            identifiers,
+        )
+        self.residents = Residents(self.store, notifier, time.time, settings.resident_idle)
+        self.deadlines = Deadlines(time.time())
+        self.turns = Turns(
+            roles=self.roles,
+            subscribing=subscribing,
+            residents=self.residents,
+            deadlines=self.deadlines,
+            store=self.store,
+            clock=time.time,
+        )
+        decides: dict[str, Decide] = {
+            method: role.decide for role in self.roles for method in role.methods
+        }
+        if packages:
+            decides["SUBSCRIBE"] = subscribing.decide
+        self.capabilities = Capabilities(
+            methods=(*decides, "OPTIONS"),
+            domains=settings.domains,
+            content_types={},
+            extensions=EXTENSIONS,
+            events=tuple(packages),
+        )
+        self.sip = SIPService(
+            decides,
+            self.capabilities,
+            Placing(settings.domains),
+            self.authenticator,
+            identifiers,
+            self.turns,
+            time.monotonic,
+        )
+        self.layer = TransactionLayer(
+            self.sip.deliver,
+            identifiers,
+            limits=TransactionLimits(server_transactions=settings.max_transactions),
+        )
+        self.sip.layer = self.layer
+        self.network = Network(
+            reactor,
+            self.layer,
+            [spec._replace(advertise=spec.advertise or settings.advertise) for spec in listen],
+            stream_limits=StreamLimits(
+                total=settings.max_connections, idle=settings.connection_idle
+            ),
+        )
+        self.turns.delivery = Delivery(
+            self.network, self.layer, identifiers, time.monotonic, self.turns.notified
+        )
+
+    def privilegedStartService(self) -> None:
+        """Look at the store and open the listeners, while that is still allowed.
+
+        Raises SettingsError, whose text says what to do.
+        """
+        super().privilegedStartService()
+        try:
+            # Made and brought up to date here, where a mistake still ends the program.
+            CredentialTable(self.settings.store).exists("", "")
+            self._places = [str(place) for place in _result(self.network.start())]
+            if self.settings.control:
+                self._control = listen_control(
+                    self.reactor, self.settings.control, ControlFactory(self.status)
+                )
+        except (StoreError, ListenError, CannotListenError) as error:
+            self.network.stop()
+            raise SettingsError(str(error)) from None
+
+    def startService(self) -> None:
+        """Begin to serve, and take up what the store holds."""
+        super().startService()
+        self._started = time.time()
+        self.store.on_failure = self.turns.distrust
+        self._ready = self._take_up()
+        self._ready.addErrback(self._not_taken_up)
+        for interval, act in (
+            (1.0, self.turns.tick),
+            (CREDENTIALS_INTERVAL, self._refresh_credentials),
+            (60.0, self.residents.sweep),
+        ):
+            loop = LoopingCall(act)
+            loop.clock = self.reactor
+            loop.start(interval, now=False)
+            self._loops.append(loop)
+        self._say_what_is_served()
+
+    def _store_shown(self) -> str:
+        """The store's URL without a password."""
+        return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", self.settings.store)
+
+    def _say_what_is_served(self) -> None:
+        settings = self.settings
+        self.log.info("serves {domains}", domains=", ".join(settings.domains))
+        self.log.info("roles: {roles}", roles=", ".join(role.name for role in self.roles))
+        for place in self._places:
+            self.log.info("SIP on {place}", place=place)
+        self.log.info("state in {store}", store=self._store_shown())
+        self.log.info("next: simplestack user add alice@{domain}", domain=settings.domains[0])
+
+    @inlineCallbacks
+    def _take_up(self) -> Any:
+        """Load when the clock is next needed for each AOR, and tell all subscribers their state."""
+        yield self.store.start()
+        for aor, when in (yield self.store.deadlines()):
+            self.deadlines.set(aor, when)
+        subscribed: list[str] = yield self.store.subscribed()
+        # Spread, so that a restart is no storm for the clients or for us.
+        step = self.settings.restart_window / max(1, len(subscribed))
+        for number, aor in enumerate(subscribed):
+            self.reactor.callLater(number * step, self.turns.wake, aor)
+        if subscribed:
+            self.log.info(
+                "{count} users have subscribers, who are told over {window} s",
+                count=len(subscribed),
+                window=self.settings.restart_window,
+            )
+
+    def _not_taken_up(self, failure: Failure) -> None:
+        if self.running:
+            self.log.critical("the store can't be read: {reason}", reason=failure.getErrorMessage())
+
+    def _refresh_credentials(self) -> Deferred[Any]:
+        # While the database is away the credentials that are known serve on.
+        return self.authenticator.refresh().addErrback(lambda _: None)
+
+    def stopService(self) -> Deferred[Any]:
+        """Stop to serve: nothing that survives a restart is ended, what waits is committed."""
+        super().stopService()
+        for loop in self._loops:
+            if loop.running:
+                loop.stop()
+        self._loops.clear()
+        self._ready.cancel()
+        ending = [self.network.stop()]
+        if self._control is not None:
+            ending.append(maybeDeferred(self._control.stopListening))
+        stopped: Deferred[Any] = gatherResults(ending)
+        return stopped.addBoth(lambda _: self.store.stop())
+
+    def status(self) -> Deferred[dict[str, Any]]:
+        """What runs and how much of it, for ``simplestack status``."""
+        counted: Deferred[dict[str, int]] = self.store.counts()
+        return counted.addCallback(self._status)
+
+    def _status(self, counts: dict[str, int]) -> dict[str, Any]:
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "up_seconds": round(time.time() - self._started),
+            "domains": list(self.settings.domains),
+            "roles": [role.name for role in self.roles],
+            "listening": self._places,
+            "store": self._store_shown(),
+            **counts,
+            "users_in_memory": len(self.residents),
+            "commit_queue_age_seconds": round(self.store.queue_age(), 3),
+            "transactions": self.layer.counts(),
+            "network": self.network.counts(),
+        }
+
+
+def _result(fired: Deferred[T]) -> T:
+    """The result of a Deferred that does not wait."""
+    results: list[T] = []
+    failures: list[Failure] = []
+    fired.addCallbacks(results.append, failures.append)
+    if failures:
+        failures[0].raiseException()
+    return results[0]

@@ -1,0 +1,145 @@
+"""``twistd simplestack``: the command line options, and the service that they make."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from twisted.application.service import MultiService, Service
+from twisted.python import usage
+
+from simplestack.app.settings import ROLE_NAMES, Settings, SettingsError, split_names
+from simplestack.app.stack import Stack
+from simplestack.interfaces import IRole
+
+__all__ = ["Daemon", "Options", "makeService", "makeStack"]
+
+
+class Options(usage.Options):
+    """The options of ``twistd simplestack``; each one's long form is in docs/operating."""
+
+    synopsis = "[options]"
+    longdesc = "Serves SIP presence: registrar, presence agent, reg-event, watcher-info and XCAP."
+
+    optParameters = [
+        [
+            "xcap-root",
+            None,
+            "",
+            "The XCAP root as clients see it, such as https://xcap.example.com/",
+        ],
+        [
+            "store",
+            "s",
+            Settings.store,
+            "Where state is kept: a SQLAlchemy URL of SQLite or PostgreSQL",
+        ],
+        ["control", None, Settings.control, "The UNIX socket that 'simplestack status' asks"],
+        ["advertise", None, "", "The host in our Via and Contact, where it is not the interface's"],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["domain"] = []
+        self["listen"] = []
+        self["xcap"] = []
+        self["roles"] = []
+
+    def opt_domain(self, name: str) -> None:
+        """A domain to serve, repeatable; localhost where none is given"""
+        self["domain"].append(name)
+
+    opt_d = opt_domain
+
+    def opt_listen(self, description: str) -> None:
+        """Where SIP is served, repeatable: udp:5060:interface=192.0.2.1, tcp:…, tls:5061:privateKey=…:certKey=…"""
+        self["listen"].append(description)
+
+    opt_l = opt_listen
+
+    def opt_xcap(self, description: str) -> None:
+        """Where XCAP is served, repeatable: a Twisted endpoint such as tcp:8080:interface=192.0.2.1 or ssl:…"""
+        self["xcap"].append(description)
+
+    opt_x = opt_xcap
+
+    def opt_roles(self, names: str) -> None:
+        """Which roles to run, of registrar,presence,reg,winfo,xcap; all where none is named"""
+        self["roles"].append(names)
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse; what is wrong is said in one line on stderr, and the exit status is 2."""
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            _leave(str(error))
+
+    def parseArgs(self, *arguments: str) -> None:
+        """Refuse what is not an option."""
+        if arguments:
+            raise usage.UsageError(
+                f"{arguments[0]!r} is not an option; see twistd simplestack --help"
+            )
+
+    def postOptions(self) -> None:
+        """Check the settings."""
+        try:
+            self.settings = self._settings()
+        except SettingsError as error:
+            raise usage.UsageError(str(error)) from None
+
+    def _settings(self) -> Settings:
+        return Settings(
+            domains=tuple(self["domain"]) or Settings.domains,
+            listen=tuple(self["listen"]) or Settings.listen,
+            xcap=tuple(self["xcap"]) or Settings.xcap,
+            xcap_root=self["xcap-root"],
+            store=self["store"],
+            roles=split_names(self["roles"]) or ROLE_NAMES,
+            control=self["control"],
+            advertise=self["advertise"],
+        )
+
+
+def _leave(text: str) -> NoReturn:
+    sys.stderr.write(f"simplestack: {text}\n")
+    raise SystemExit(2)
+
+
+def makeStack(
+    settings: Settings, roles: Sequence[IRole] | None = None, reactor: Any = None
+) -> Stack:
+    """The whole service as an ``IService``.
+
+    ``roles`` are provided objects in place of those that ``settings.roles`` names.  ``reactor``
+    is the global one where none is given.
+
+    Raises SettingsError where an endpoint or a role can't be made.
+    """
+    if reactor is None:
+        from twisted.internet import reactor
+    return Stack(settings, reactor, roles)
+
+
+class Daemon(MultiService):
+    """A stack under ``twistd``: where it can't start, the process ends with one line on stderr and
+    exit status 2.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__()
+        stack.setServiceParent(self)
+
+    def privilegedStartService(self) -> None:
+        """Open what needs privileges."""
+        try:
+            super().privilegedStartService()
+        except SettingsError as error:
+            _leave(str(error))
+
+
+def makeService(options: Options) -> Service:
+    """The service for ``twistd``."""
+    try:
+        return Daemon(makeStack(options.settings))
+    except SettingsError as error:
+        _leave(str(error))

@@ -1,0 +1,339 @@
+"""One request is one turn: place, trust, load, decide, apply, commit, release.
+
+``Turns._attempt`` is the one function in which a request waits for anything.  It says what is
+missing, and is called again from its start when that has come.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Protocol, cast
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from simplestack.app.deadlines import Deadlines
+from simplestack.app.delivery import Delivery
+from simplestack.app.resident import Resident, Residents
+from simplestack.event.notifier import Notification, NotifyRequest
+from simplestack.event.subscription import Subscribing
+from simplestack.interfaces import IRole, IStore
+from simplestack.outcome import Outcome
+from simplestack.sip.errors import SIPError
+from simplestack.sip.message import Response
+from simplestack.state import ChangeSet, Document, Removed, ResourceState
+from simplestack.transaction.failure import Verdict, judge
+
+__all__ = ["Turn", "Turns"]
+
+#: What a client is asked to wait after a 503, in seconds.
+RETRY_AFTER = 5
+
+
+class Turn(Protocol):
+    """A request on its way through; SIP and XCAP requests each have their own."""
+
+    @property
+    def aor(self) -> str:
+        """The AOR that the request is about; placed before the turn runs."""
+
+    def trust(self, now: float) -> Deferred[Any] | None:
+        """Learn who sent the request; raise SIPError, or say what to wait for."""
+
+    def decide(self, state: ResourceState, now: float) -> Outcome[Any]:
+        """The role's decision; raises SIPError."""
+
+    def answer(self, response: Any) -> None:
+        """Release the response."""
+
+    def refuse(self, error: SIPError) -> None:
+        """Answer with an error."""
+
+
+class Turns:
+    """Runs the turns of requests, of the clock, and of failed notifications."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        roles: Sequence[IRole],
+        subscribing: Subscribing,
+        residents: Residents,
+        deadlines: Deadlines,
+        store: IStore,
+        clock: Callable[[], float],
+    ) -> None:
+        self._roles = roles
+        self._subscribing = subscribing
+        self._residents = residents
+        self._deadlines = deadlines
+        self._store = store
+        self._clock = clock
+        #: Sends the NOTIFY requests; the assembly sets it, since each of the two needs the other.
+        self.delivery: Delivery
+        #: Failures in a row of the subscriptions whose last NOTIFY failed, by AOR and id.
+        self._failures: dict[str, dict[str, int]] = {}
+        #: Subscriptions that must be told again, and when: AOR → id → time.
+        self._again_at: dict[str, dict[str, float]] = {}
+
+    def run(self, turn: Turn) -> None:
+        """Take a placed request through its turn, however long parts of it take to come."""
+        try:
+            missing = self._attempt(turn)
+        except SIPError as error:
+            turn.refuse(error)
+        except Exception:
+            # Nothing was applied, so nothing is torn.
+            self.log.failure("a turn failed: {turn!r}", turn=turn)
+            turn.refuse(SIPError(500))
+        else:
+            if missing is not None:
+                missing.addCallbacks(self._again, self._unavailable, (turn,), {}, (turn,))
+                missing.addErrback(self._broken, turn)
+
+    def _again(self, _: object, turn: Turn) -> None:
+        self.run(turn)
+
+    def _unavailable(self, failure: Failure, turn: Turn) -> None:
+        # The store or a credential source did not answer; they log why, once.
+        turn.refuse(SIPError(503, headers=[("Retry-After", str(RETRY_AFTER))]))
+
+    def _broken(self, failure: Failure, turn: Turn) -> None:
+        self.log.failure("a turn failed: {turn!r}", failure=failure, turn=turn)
+
+    def _attempt(self, turn: Turn) -> Deferred[Any] | None:
+        now = self._clock()
+        missing = turn.trust(now)
+        if missing is not None:
+            return missing
+        resident = self._residents.get(turn.aor)
+        if resident is None:
+            return self._residents.load(turn.aor)
+        response, changes, notify = turn.decide(resident.state, now)
+        notifications = self._apply(resident, changes, notify, now)
+        self._conclude(resident, changes, notifications, now, turn, response)
+        return None
+
+    def _apply(
+        self, resident: Resident, changes: ChangeSet, notify: tuple[str, ...], now: float
+    ) -> list[Notification]:
+        """Make the changes in memory, and decide who is told."""
+        if not changes and not notify:
+            return []
+        resident.state.apply(changes)
+        resident.notifier.settle(changes, now)
+        return resident.notifier.after(changes, notify, now)
+
+    def _conclude(
+        self,
+        resident: Resident,
+        changes: ChangeSet,
+        notifications: list[Notification],
+        now: float,
+        turn: Turn | None = None,
+        response: object = None,
+    ) -> None:
+        """Commit what has been applied, and release when it is committed."""
+        resident.used = now
+        if changes:
+            self._watch_clock(resident, changes, now)
+        elif not resident.uncommitted:
+            self._release(resident, notifications, turn, response)
+            return
+        # Without changes of its own a turn still waits for the commit of those that it has seen.
+        resident.uncommitted += 1
+        committed = cast("Deferred[None]", self._store.commit(changes))
+        committed.addCallbacks(
+            self._committed,
+            self._failed,
+            (resident, notifications, turn, response),
+            {},
+            (resident, turn),
+        )
+        committed.addErrback(self._lost)
+
+    def _watch_clock(self, resident: Resident, changes: ChangeSet, now: float) -> None:
+        aor = resident.state.aor
+        for entry in changes.entries.values():
+            if not isinstance(entry, (Removed, Document)):
+                self._deadlines.set(aor, entry.expires_at)
+        boundary = resident.notifier.boundary(now)
+        if boundary is not None:
+            self._deadlines.set(aor, boundary)
+
+    def _committed(
+        self,
+        _: object,
+        resident: Resident,
+        notifications: list[Notification],
+        turn: Turn | None,
+        response: object,
+    ) -> None:
+        resident.uncommitted -= 1
+        self._release(resident, notifications, turn, response)
+
+    def _release(
+        self,
+        resident: Resident,
+        notifications: list[Notification],
+        turn: Turn | None,
+        response: object,
+    ) -> None:
+        if turn is not None:
+            turn.answer(response)
+        if notifications:
+            for request in resident.notifier.release(notifications, self._clock()):
+                self.delivery.send(resident.state.aor, request)
+
+    def _failed(self, failure: Failure, resident: Resident, turn: Turn | None) -> None:
+        resident.uncommitted -= 1
+        self.distrust([resident.state.aor])
+        if turn is not None:
+            turn.refuse(SIPError(503, headers=[("Retry-After", str(RETRY_AFTER))]))
+
+    def _lost(self, failure: Failure) -> None:
+        self.log.failure("a committed turn could not be released", failure=failure)
+
+    def distrust(self, aors: Collection[str]) -> None:
+        """Forget what memory holds of AORs whose changes failed to be committed.
+
+        The store is the truth.  Subscribers are told it when it can be read again.
+        """
+        for aor in aors:
+            resident = self._residents.evict(aor)
+            if resident is not None and resident.state.subscriptions:
+                self._deadlines.set(aor, self._clock() + RETRY_AFTER)
+
+    # The clock
+
+    def tick(self) -> None:
+        """Run the turns of the AORs whose time has come; called every second."""
+        for aor in self._deadlines.due(self._clock()):
+            self.wake(aor)
+
+    def wake(self, aor: str, restarted: bool = False) -> None:
+        """Run the turn of the clock for an AOR.
+
+        After a restart (``restarted``) all its subscribers are told its full state.
+        """
+        resident = self._residents.get(aor)
+        if resident is None:
+            loaded = self._residents.load(aor)
+            loaded.addCallbacks(
+                lambda _: self.wake(aor, True), lambda _: self._later(aor), (), {}, ()
+            )
+            loaded.addErrback(self._lost)
+            return
+        now = self._clock()
+        state, notifier = resident.state, resident.notifier
+        changes = ChangeSet(aor)
+        for role in self._roles:
+            changes.update(role.expire(state, now))
+        changes.update(self._subscribing.expire(state, now))
+        notify = self._due_again(aor, state, now)
+        notifications = self._apply(resident, changes, notify, now)
+        if restarted:
+            notifications += notifier.full_state(changes, now)
+        else:
+            boundary = notifier.boundary(now)
+            if boundary is not None and boundary <= now:
+                notifications += notifier.tick(changes, now)
+        self._conclude(resident, changes, notifications, now)
+        deadline = state.deadline()
+        if deadline is not None:
+            self._deadlines.set(aor, deadline)
+
+    # Answers to NOTIFY
+
+    def notified(
+        self, aor: str, notify: NotifyRequest, response: Response | None, transport: bool
+    ) -> None:
+        """Go on after a NOTIFY: its final response, or None where there was none.
+
+        ``transport`` says that there was none because there was no way to the subscriber.
+        """
+        resident = self._residents.get(aor)
+        if resident is None:
+            return
+        identifier = notify.subscription.id
+        ok = response is not None and response.status < 300
+        now = self._clock()
+        for request in resident.notifier.answered(identifier, ok, now):
+            self.delivery.send(aor, request)
+        if ok:
+            if aor in self._failures:
+                self._forgive(aor, identifier)
+        elif not notify.final:
+            self._judge(resident, identifier, response, transport, now)
+
+    def _judge(
+        self,
+        resident: Resident,
+        identifier: str,
+        response: Response | None,
+        transport: bool,
+        now: float,
+    ) -> None:
+        state = resident.state
+        aor = state.aor
+        if identifier not in state.subscriptions:
+            return
+        failures = self._failures.setdefault(aor, {})
+        failures[identifier] = failures.get(identifier, 0) + 1
+        judgement = judge(
+            None if response is None else response.status,
+            _retry_after(response),
+            failures[identifier],
+            transport=transport,
+        )
+        if judgement.verdict is Verdict.RETRY:
+            when = now + (judgement.retry_in or 0.0)
+            self._again_at.setdefault(aor, {})[identifier] = when
+            self._deadlines.set(aor, when)
+            return
+        if judgement.verdict is not Verdict.NOTHING:
+            self.log.info(
+                "a subscription to {aor} ends: its NOTIFY got {status}",
+                aor=aor,
+                status="no answer" if response is None else response.status,
+            )
+        self._forgive(aor, identifier)
+        changes = self._subscribing.failed(state, identifier, judgement.verdict, now)
+        if changes:
+            self._conclude(resident, changes, self._apply(resident, changes, (), now), now)
+
+    def _forgive(self, aor: str, identifier: str) -> None:
+        for memory in (self._failures, self._again_at):
+            mine = cast("dict[str, dict[str, float]]", memory).get(aor)
+            if mine is not None:
+                mine.pop(identifier, None)
+                if not mine:
+                    del memory[aor]
+
+    def _due_again(self, aor: str, state: ResourceState, now: float) -> tuple[str, ...]:
+        """The subscriptions that it is time to tell again."""
+        waiting = self._again_at.get(aor)
+        if waiting is None:
+            return ()
+        due = [each for each, when in waiting.items() if when <= now]
+        for each in due:
+            del waiting[each]
+        if waiting:
+            self._deadlines.set(aor, min(waiting.values()))
+        else:
+            del self._again_at[aor]
+        return tuple([each for each in due if each in state.subscriptions])
+
+    def _later(self, aor: str) -> None:
+        self._deadlines.set(aor, self._clock() + RETRY_AFTER)
+
+
+def _retry_after(response: Response | None) -> float | None:
+    if response is None:
+        return None
+    try:
+        value = response.retry_after
+    except SIPError:
+        return None
+    return None if value is None else value.seconds

@@ -1,0 +1,1 @@
+"""The ``simplestack`` command line: one subcommand a module."""

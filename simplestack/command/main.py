@@ -1,0 +1,55 @@
+"""The ``simplestack`` command: finds the subcommand and runs it."""
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+__all__ = ["COMMANDS", "main"]
+
+#: Subcommand → its module, which has ``run(arguments) -> exit status``, and what it is for.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "user": ("simplestack.command.user", "add, list, remove users, change a password"),
+    "status": ("simplestack.command.status", "what the running server holds"),
+    "register": ("simplestack.command.register", "keep a registration until interrupted"),
+    "publish": ("simplestack.command.publish", "publish a presence state until interrupted"),
+    "watch": ("simplestack.command.watch", "print a user's presence, and every change"),
+    "watchers": ("simplestack.command.watchers", "print who watches me"),
+    "registrations": ("simplestack.command.registrations", "print a user's registrations"),
+    "allow": ("simplestack.command.rules", "let a watcher see my presence"),
+    "block": ("simplestack.command.rules", "refuse a watcher"),
+    "polite-block": ("simplestack.command.rules", "appear offline to a watcher"),
+}
+
+
+def usage() -> str:
+    """The help text."""
+    lines = ["usage: simplestack COMMAND [options]", ""]
+    lines += [f"  {name:14} {purpose}" for name, (_, purpose) in COMMANDS.items()]
+    lines += [
+        "",
+        "simplestack COMMAND --help tells more; the server is started with: twistd -n simplestack",
+    ]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand; the return value is the exit status.
+
+    2 stands for arguments that can't be used.  No error shows a traceback.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if given else 2
+    if given[0] not in COMMANDS:
+        sys.stderr.write(
+            f"simplestack: there is no command {given[0]!r}; simplestack --help lists them\n"
+        )
+        return 2
+    run: Callable[[list[str]], int] = import_module(COMMANDS[given[0]][0]).run
+    try:
+        return run(given)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 141

@@ -1,0 +1,111 @@
+"""``simplestack user``: the users and their passwords, whether the server runs or not."""
+
+import argparse
+import getpass
+import sys
+
+from simplestack.app.settings import Settings
+from simplestack.interfaces import Credential
+from simplestack.sip.digest import ha1
+from simplestack.sip.errors import SIPError
+from simplestack.sip.uri import Uri, parse_uri
+from simplestack.store.credentials import CredentialTable
+from simplestack.store.errors import StoreError
+
+__all__ = ["credential", "parser", "run"]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of ``simplestack user``."""
+    top = argparse.ArgumentParser(
+        prog="simplestack user",
+        description="Changes take effect within a second, whether the server runs or not.",
+    )
+    actions = top.add_subparsers(dest="action", required=True, metavar="add|passwd|remove|list")
+    for action, purpose in (
+        ("add", "make a user"),
+        ("passwd", "change a user's password"),
+        ("remove", "remove a user"),
+        ("list", "list the users"),
+    ):
+        sub = actions.add_parser(action, help=purpose, description=purpose)
+        sub.add_argument("--store", default=Settings.store, help="as given to the server")
+        if action == "list":
+            sub.add_argument("domain", nargs="?", help="only the users of this domain")
+        else:
+            sub.add_argument("user", help="such as alice@example.com")
+        if action in ("add", "passwd"):
+            sub.add_argument("--password", help="asked for where it is not given")
+    return top
+
+
+def credential(uri: Uri, password: str) -> Credential:
+    """The secrets that are kept of a password: HA1s, from which it can't be read back."""
+    return Credential(
+        uri.user,
+        uri.host,
+        ha1("SHA-512-256", uri.user, uri.host, password),
+        ha1("SHA-256", uri.user, uri.host, password),
+        ha1("MD5", uri.user, uri.host, password),
+    )
+
+
+def run(arguments: list[str]) -> int:
+    """Run ``simplestack user …``."""
+    options = parser().parse_args(arguments[1:])
+    try:
+        return _run(options)
+    except (StoreError, _UsageError) as error:
+        sys.stderr.write(f"simplestack user {options.action}: {error}\n")
+        return 2
+
+
+class _UsageError(ValueError):
+    """Arguments that can't be used."""
+
+
+def _run(options: argparse.Namespace) -> int:
+    table = CredentialTable(options.store)
+    if options.action == "list":
+        for known in table.list(options.domain):
+            print(f"{known.username}@{known.domain}")
+        return 0
+    uri = _user(options.user)
+    exists = table.exists(uri.user, uri.host)
+    if options.action == "add" and exists:
+        raise _UsageError(f"{options.user} exists; use 'simplestack user passwd {options.user}'")
+    if options.action != "add" and not exists:
+        raise _UsageError(f"there is no user {options.user}; 'simplestack user list' shows them")
+    if options.action == "remove":
+        table.remove(uri.user, uri.host)
+        print(f"{uri.user}@{uri.host} removed")
+        return 0
+    table.put(credential(uri, _password(options)))
+    print(f"{uri.user}@{uri.host} {'added' if options.action == 'add' else 'changed'}")
+    return 0
+
+
+def _user(text: str) -> Uri:
+    try:
+        uri = parse_uri(text if text.startswith(("sip:", "sips:")) else f"sip:{text}")
+    except SIPError as error:
+        raise _UsageError(
+            f"{text!r} is not a user such as alice@example.com: {error.text}"
+        ) from None
+    if not uri.user or not uri.host or '"' in uri.user or "\\" in uri.user:
+        raise _UsageError(f"{text!r} is not a user; it looks like alice@example.com")
+    return uri
+
+
+def _password(options: argparse.Namespace) -> str:
+    password: str | None = options.password
+    if password is None:
+        if not sys.stdin.isatty():
+            password = sys.stdin.readline().rstrip("\n")
+        else:
+            password = getpass.getpass(f"Password for {options.user}: ")
+            if password != getpass.getpass("Again: "):
+                raise _UsageError("the two passwords differ; nothing was changed")
+    if not password:
+        raise _UsageError("the password is empty; nothing was changed")
+    return password
