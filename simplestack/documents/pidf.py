@@ -17,7 +17,7 @@ from simplestack.documents.errors import DocumentError
 from simplestack.documents.markup import DECLARATION, attribute, text
 from simplestack.documents.schema import Schema
 from simplestack.documents.timestamps import parse_timestamp
-from simplestack.documents.xml import line_of, parse_content, required
+from simplestack.documents.xml import line_of, local_name, parse_content, required
 
 MEDIA_TYPE: Final = "application/pidf+xml"
 
@@ -121,17 +121,25 @@ class Presence(NamedTuple):
 
     def to_bytes(self) -> bytes:
         """Write the document; prefixes are declared on the root as far as they are used."""
-        body = "".join(
+        body = self.body()
+        return (
+            f'{DECLARATION}<presence xmlns="{ns.PIDF}"{declarations(body)}'
+            f' entity="{attribute(self.entity)}">{body}</presence>'
+        ).encode()
+
+    def body(self) -> str:
+        """Write what the root element contains, in the order of the schema."""
+        return "".join(self.parts())
+
+    def parts(self) -> list[str]:
+        """Write the children of the root element one by one."""
+        return (
             [_write_tuple(each) for each in self.tuples]
             + [_write_note("note", note) for note in self.notes]
             + [_write_person(each) for each in self.persons]
             + [_write_device(each) for each in self.devices]
             + [each.xml for each in self.extensions]
         )
-        return (
-            f'{DECLARATION}<presence xmlns="{ns.PIDF}"{declarations(body)}'
-            f' entity="{attribute(self.entity)}">{body}</presence>'
-        ).encode()
 
 
 def parse_presence(data: bytes) -> Presence:
@@ -147,9 +155,17 @@ def parse_presence(data: bytes) -> Presence:
     root = parse_content(data)
     if root.tag != _PRESENCE:
         raise DocumentError(f"the root element is not <presence> of {ns.PIDF}")
+    return read_presence(root)
+
+
+def read_presence(root: etree._Element) -> Presence:
+    """Read the attributes and children of a root, whatever its name (also ``<pidf-full>``).
+
+    :raises DocumentError: as :func:`parse_presence` does.
+    """
     entity = root.get("entity", "").strip()
     if not entity:
-        raise DocumentError('<presence> has no "entity"')
+        raise DocumentError(f'<{local_name(root)}> has no "entity"')
     tuples: list[Tuple] = []
     persons: list[Person] = []
     devices: list[Device] = []

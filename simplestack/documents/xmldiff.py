@@ -37,9 +37,13 @@ def diff(old: bytes, new: bytes) -> list[Operation]:
 
     :raises XMLError: if one of the two is not XML that we take.
     """
-    before, after = document_of(parse(old)), document_of(parse(new))
+    return difference(document_of(parse(old)), document_of(parse(new)))
+
+
+def difference(old: Document, new: Document) -> list[Operation]:
+    """Give operations that make one tree of another, which both stay as they are."""
     operations: list[Operation] = []
-    _children(before, after, "", operations)
+    _children(old, new, "", operations)
     return operations
 
 

@@ -23,6 +23,8 @@ from simplestack.documents.xmltree import (
     qualified,
 )
 
+_NOTHING: Final[Mapping[str, str]] = {}
+
 
 class PatchError(DocumentError):
     """A patch that cannot be applied; ``condition`` is an error element of RFC 5261 §5.1."""
@@ -45,13 +47,14 @@ class Operation(NamedTuple):
     pos: str | None = None
     type: str | None = None
     ws: str | None = None
-    namespaces: Mapping[str, str] = {}
+    namespaces: Mapping[str, str] = _NOTHING
 
-    def to_xml(self, prefix: str = "") -> str:
+    def to_xml(self, prefix: str = "", around: Mapping[str, str] = _NOTHING) -> str:
         """Write the operation with all declarations it needs.
 
         ``prefix`` is that of its own element, "" for the default; a selector
-        cannot use it for another namespace.
+        cannot use it for another namespace. ``around`` are the declarations in
+        force where the operation will stand.
         """
         name = qualified(prefix, self.kind)
         head = f'{name} sel="{attribute(self.selector)}"'
@@ -61,9 +64,12 @@ class Operation(NamedTuple):
         # What the element around them must not declare anew, the contents do.
         namespaces = {"": "", **self.namespaces}
         own = {prefix: namespaces.pop(prefix)} if prefix in namespaces else {}
+        own = {key: uri for key, uri in own.items() if around.get(key) != uri}
         if not any(isinstance(node, Element) for node in self.content):
             namespaces = {key: uri for key, uri in namespaces.items() if key}
         for declared, uri in namespaces.items():
+            if around.get(declared) == uri:
+                continue
             head += f' xmlns{":" if declared else ""}{declared}="{attribute(uri)}"'
         inner = "".join([_declaring(node, own).write() for node in self.content])
         return f"<{head}>{inner}</{name}>" if inner else f"<{head}/>"
