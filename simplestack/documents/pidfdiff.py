@@ -21,7 +21,7 @@ _DIFF: Final = _NS + "pidf-diff"
 # What every document that we write declares or may declare on its root.
 _AROUND: Final = {"": ns.PIDF, **{prefix: uri for uri, prefix in PREFIXES.items()}}
 
-_ROOT: Final = "<presence{}>".format(
+_ROOT: Final = "<presence{}".format(
     "".join([f' xmlns{":" if prefix else ""}{prefix}="{uri}"' for prefix, uri in _AROUND.items()])
 )
 _STAND_IN: Final = "unchanged"
@@ -122,10 +122,12 @@ def changes_between(old: Presence, new: Presence, version: int | None = None) ->
     """
     parts, new_parts = old.parts(), new.parts()
     same = {part: number for number, part in enumerate({*parts} & {*new_parts})}
-    operations = _operations(_reduced(parts, same), _reduced(new_parts, same))
+    operations = difference(
+        _tree(old.entity, _reduced(parts, same)), _tree(new.entity, _reduced(new_parts, same))
+    )
     if any(_is_stand_in(node) for each in operations for node in each.content):
         # Something unchanged has moved and must be written out.
-        operations = _operations(parts, new_parts)
+        operations = difference(_tree(old.entity, parts), _tree(new.entity, new_parts))
     return PidfDiff(new.entity, version, tuple(operations))
 
 
@@ -138,11 +140,8 @@ def _is_stand_in(node: Node) -> bool:
     return isinstance(node, Element) and node.name == (ns.PIDF, _STAND_IN)
 
 
-def _operations(old: list[str], new: list[str]) -> list[Operation]:
+def _tree(entity: str, parts: list[str]) -> Document:
     # Which prefixes the roots declare differs by what they contain. What is
     # added declares what it needs, so that those of the root can stay.
-    return difference(_tree(old), _tree(new))
-
-
-def _tree(parts: list[str]) -> Document:
-    return document_of(parse(f"{_ROOT}{''.join(parts)}</presence>".encode()))
+    head = f'{_ROOT} entity="{attribute(entity)}">'
+    return document_of(parse(f"{head}{''.join(parts)}</presence>".encode()))
