@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -76,10 +76,9 @@ class Connection:
 
     def close(self) -> None:
         """Close; an error on the way does not matter any more."""
-        try:
-            self._held.invalidate()
-        except Exception:
-            return
+        with suppress(Exception):
+            if self._held.is_valid:
+                self._held.invalidate()
 
 
 class Database:
