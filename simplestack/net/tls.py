@@ -181,8 +181,9 @@ def _address(host: str) -> object | None:
 
 
 def _certificates(path: str) -> tuple[crypto.X509, ...]:
+    data = _read(path)
     try:
-        loaded = x509.load_pem_x509_certificates(_read(path))
+        loaded = x509.load_pem_x509_certificates(data)
     except ValueError:
         raise ValueError(
             f"{path} holds no PEM certificate; it should have a block BEGIN CERTIFICATE"
@@ -191,6 +192,8 @@ def _certificates(path: str) -> tuple[crypto.X509, ...]:
 
 
 def _private_key(path: str) -> crypto.PKey:
+    data = _read(path)
+
     def refuse(*_: object) -> bytes:
         raise ValueError(
             f"the private key in {path} has a pass phrase; a service can't type it:"
@@ -198,7 +201,7 @@ def _private_key(path: str) -> crypto.PKey:
         )
 
     try:
-        return crypto.load_privatekey(crypto.FILETYPE_PEM, _read(path), refuse)
+        return crypto.load_privatekey(crypto.FILETYPE_PEM, data, refuse)
     except crypto.Error:
         raise ValueError(
             f"{path} holds no PEM private key; it should have a block BEGIN PRIVATE KEY"
