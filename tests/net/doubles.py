@@ -90,6 +90,7 @@ class Wire(StringTransport):
     def __init__(self, host: str = "198.51.100.7", port: int = 40000) -> None:
         super().__init__(IPv4Address("TCP", "192.0.2.1", 5060), IPv4Address("TCP", host, port))
         self.options: list[str] = []
+        self.aborted = False
         self.protocol: Any = None
 
     def setTcpNoDelay(self, enabled: bool) -> None:
@@ -105,6 +106,10 @@ class Wire(StringTransport):
         super().write(data)
         if self.producer is not None and len(self.value()) > self.high_water:
             self.producer.pauseProducing()
+
+    def abortConnection(self) -> None:
+        """Remember that the connection was cut off."""
+        self.aborted = True
 
     def drain(self) -> bytes:
         """Read all that was written, as the peer."""
