@@ -206,9 +206,10 @@ class StreamConnection(Protocol):
                 self.abort()
 
     def pauseProducing(self) -> None:
-        """Too much is waiting to be sent: count from here."""
-        self.stuck = self._around.clock()
-        self._unread = 0
+        """Too much is waiting to be sent: count from here; Twisted says it at each write."""
+        if self.stuck is None:
+            self.stuck = self._around.clock()
+            self._unread = 0
 
     def resumeProducing(self) -> None:
         """All that waited is sent."""
