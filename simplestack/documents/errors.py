@@ -12,6 +12,9 @@ class DocumentError(SIPError):
     """
 
     def __init__(self, message: str, line: int | None = None, column: int | None = None) -> None:
+        if not message.isprintable():
+            # The message quotes the document and ends up in a header field.
+            message = "".join([c if c.isprintable() else " " for c in message])
         super().__init__(400, text=message)
         self.message = message
         self.line = line

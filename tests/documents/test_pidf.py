@@ -226,7 +226,7 @@ RPID_ELEMENT = st.builds(
 
 
 @st.composite
-def foreign(draw: st.DrawFn, depth: int = 2) -> etree._Element:
+def foreign(draw: st.DrawFn, depth: int = 1) -> etree._Element:
     """Build an element of namespaces that are not ours, or ours in odd places."""
     namespace = draw(st.sampled_from(["urn:x", "urn:y", "", ns.RPID, ns.PIDF]))
     name = draw(NAME)

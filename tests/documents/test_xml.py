@@ -89,6 +89,12 @@ class HardenedParserTests(SynchronousTestCase):
         self.assertIn("line 2, column", str(error))
         self.assertEqual(refusal(b"").kind, "not-well-formed")
 
+    def test_messageIsOneLine(self) -> None:
+        """A message that quotes a document cannot break out of a header field."""
+        error = DocumentError('"a\r\nVia: x\x00" is not a time')
+        self.assertEqual(str(error), '"a  Via: x " is not a time')
+        self.assertEqual(error.text, str(error))
+
     def test_encodings(self) -> None:
         """Only UTF-8 is taken, by its octets and by its declaration (RFC 4825 §8.2.5)."""
         self.quick("<a>é</a>".encode("latin-1"), "not-utf-8")
