@@ -229,6 +229,8 @@ class Notifier:
                 usage, content_type or watched.package.content_types[0], decision.permissions
             )
             if view is not before:
+                if watched.moved is None:
+                    watched.moved = []
                 watched.moved.append((usage, body))
 
     def _also(self, changes: ChangeSet, extra: ChangeSet) -> None:
@@ -280,7 +282,7 @@ class Notifier:
                         body = self._full(watched.package, view_now, now)
                         if body != before:
                             self._tell(usage, body, changes, now, out)
-                watched.moved = []
+                watched.moved = None
         for usage in forced:
             if usage.told != self._turn and not usage.closing:
                 self._tell(usage, self._current(usage, now), changes, now, out)

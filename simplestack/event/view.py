@@ -100,7 +100,7 @@ class Watched:
         #: Whether ``others`` may hold active ones.
         self.fresh = False
         #: Usages that changed their view in this turn, with the body that they saw before.
-        self.moved: list[tuple[Usage, Body | None]] = []
+        self.moved: list[tuple[Usage, Body | None]] | None = None
         #: The next time at which the clock alone changes state or rules, where ``timed``.
         self.due: float | None = None
         self.timed = False
@@ -137,6 +137,9 @@ class Watched:
         view = usage.view
         if view is None:
             self.others.pop(usage, None)
+            if not self.others:
+                # An emptied dict keeps its table.
+                self.others = {}
             return
         usage.view = None
         view.usages.pop(usage, None)

@@ -38,10 +38,10 @@ class Case(SynchronousTestCase):
         self.package = FakePackage()
         self.agent = Agent(self.package)
 
-    def join(self, identity: str = ALICE, **more: str) -> Subscription:
+    def join(self, identity: str = ALICE) -> Subscription:
         """Subscribe, answer the first NOTIFY; the record."""
         before = set(self.agent.state.subscriptions)
-        (notify,) = self.agent.subscribe(subscribe(identity=identity, call_id=identity, **more))
+        (notify,) = self.agent.subscribe(subscribe(identity=identity, call_id=identity))
         self.agent.answer(notify)
         (new,) = set(self.agent.state.subscriptions) - before
         return self.agent.state.subscriptions[new]
