@@ -144,7 +144,10 @@ def find_param(params: Params, name: str) -> str | None:
 
 def format_params(params: Params) -> str:
     """The parameters with a semicolon before each."""
-    return "".join([f";{name}" if value is None else f";{name}={value}" for name, value in params])
+    text = ""
+    for name, value in params:
+        text += f";{name}" if value is None else f";{name}={value}"
+    return text
 
 
 def split_list(text: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -26,12 +27,24 @@ _is_hostname = re.compile(
     r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_\-]*[A-Za-z0-9_])?\.)*+"
     r"[A-Za-z0-9_](?:[A-Za-z0-9_\-]*[A-Za-z0-9_])?\.?"
 ).fullmatch
-_is_plain = re.compile(r"[A-Za-z0-9\-_.!~*'()&=+$,;?/]*+").fullmatch
 
-_USER_SAFE = "!~*'()&=+$,;?/"
-_PASSWORD_SAFE = "!~*'()&=+$,"
-_PARAM_SAFE = "!~*'()[]/:&+$"
-_HEADER_SAFE = "!~*'()[]/?:+$"
+
+def _escaper(safe: str) -> Callable[[str], str]:
+    """A function that escapes all but unreserved characters and those in `safe`."""
+    is_plain = re.compile(rf"[A-Za-z0-9\-_.{re.escape(safe)}]*+").fullmatch
+
+    def escape(text: str) -> str:
+        if is_plain(text):
+            return text
+        return quote_from_bytes(text.encode("utf-8", "surrogateescape"), safe)
+
+    return escape
+
+
+_escape_user = _escaper("!~*'()&=+$,;?/")
+_escape_password = _escaper("!~*'()&=+$,")
+_escape_param = _escaper("!~*'()[]/:&+$")
+_escape_header = _escaper("!~*'()[]/?:+$")
 
 # RFC 3261 §19.1.4: "A user, ttl, or method uri-parameter appearing in only one URI never
 # matches" and so does maddr; a URI without transport "can resolve to different transports".
@@ -75,10 +88,9 @@ class Uri(NamedTuple):
     @property
     def userinfo(self) -> str:
         """User and password as they stand before the @, escaped; "" if there is none."""
-        user = self.user if _is_plain(self.user) else _escape(self.user, _USER_SAFE)
         if self.password is None:
-            return user
-        return f"{user}:{_escape(self.password, _PASSWORD_SAFE)}"
+            return _escape_user(self.user)
+        return f"{_escape_user(self.user)}:{_escape_password(self.password)}"
 
     @property
     def hostport(self) -> str:
@@ -96,25 +108,20 @@ class Uri(NamedTuple):
         """
         if self.opaque:
             return _tel_aor(self.opaque) if self.scheme == "tel" else f"{self.scheme}:{self.opaque}"
-        user = self.user
-        if not user:
+        if not self.user:
             return f"sip:{self.host}"
-        return f"sip:{user if _is_plain(user) else _escape(user, _USER_SAFE)}@{self.host}"
+        return f"sip:{_escape_user(self.user)}@{self.host}"
 
     def __str__(self) -> str:
         if self.opaque:
             return f"{self.scheme}:{self.opaque}"
         text = f"{self.scheme}:{self.userinfo}@" if self.user else f"{self.scheme}:"
-        text += self.hostport
+        text += self.host if self.port is None else f"{self.host}:{self.port}"
         for name, value in self.params:
-            text += ";" + _escape(name, _PARAM_SAFE)
+            text += ";" + _escape_param(name)
             if value is not None:
-                text += "=" + _escape(value, _PARAM_SAFE)
-        if self.headers:
-            text += "?" + "&".join(
-                [f"{_escape(n, _HEADER_SAFE)}={_escape(v, _HEADER_SAFE)}" for n, v in self.headers]
-            )
-        return text
+                text += "=" + _escape_param(value)
+        return text + _format_headers(self.headers) if self.headers else text
 
     def equals(self, other: Uri) -> bool:
         """Whether two URIs are equivalent by RFC 3261 §19.1.4; not a transitive relation.
@@ -149,13 +156,12 @@ class Uri(NamedTuple):
         """
         if self.opaque:
             return self.aor
-        params = sorted((name, (value or "").lower()) for name, value in self.params)
-        return str(
-            self._replace(
-                params=tuple((name, value or None) for name, value in params),
-                headers=tuple(self._sorted_headers()),
-            )
-        )
+        text = f"{self.scheme}:{self.userinfo}@{self.host}:{'' if self.port is None else self.port}"
+        for name, value in sorted(self.params):
+            text += f";{_escape_param(name)}"
+            if value:
+                text += f"={_escape_param(value.lower())}"
+        return text + _format_headers(self._sorted_headers()) if self.headers else text
 
     def _sorted_headers(self) -> list[tuple[str, str]]:
         return sorted((name.lower(), value) for name, value in self.headers)
@@ -254,8 +260,8 @@ def _unescape(text: str) -> str:
     return unquote_to_bytes(text).decode("utf-8", "surrogateescape")
 
 
-def _escape(text: str, safe: str) -> str:
-    return quote_from_bytes(text.encode("utf-8", "surrogateescape"), safe)
+def _format_headers(headers: Iterable[tuple[str, str]]) -> str:
+    return "?" + "&".join([f"{_escape_header(n)}={_escape_header(v)}" for n, v in headers])
 
 
 _VISUAL_SEPARATORS = str.maketrans("", "", "-.()")

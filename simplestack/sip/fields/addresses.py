@@ -54,7 +54,7 @@ class NameAddr(NamedTuple):
     def with_param(self, name: str, value: str | None) -> NameAddr:
         """The same address with this parameter (the value as it is to be written) set."""
         params = tuple([pair for pair in self.params if pair[0] != name])
-        return self._replace(params=(*params, (name, value)))
+        return NameAddr(self.display, self.uri, (*params, (name, value)))
 
     def __str__(self) -> str:
         display = quote(self.display) + " " if self.display else ""

@@ -62,10 +62,9 @@ class Via(NamedTuple):
     def with_param(self, name: str, value: str | None) -> Via:
         """The same hop with this parameter set, in its place if it is there."""
         pair = (name, value)
-        if any(key == name for key, _ in self.params):
-            params = tuple([pair if old[0] == name else old for old in self.params])
-        else:
-            params = (*self.params, pair)
+        params = tuple([pair if old[0] == name else old for old in self.params])
+        if pair not in params:
+            params = (*params, pair)
         return Via(self.transport, self.host, self.port, params)
 
     def __str__(self) -> str:
