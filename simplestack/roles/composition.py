@@ -1,4 +1,4 @@
-"""Composition: one presence document out of what several sources say (RFC 4479 §4)."""
+"""Composition: one presence document out of what several sources say (RFC 4479 §3.5)."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, TypeVar

@@ -48,11 +48,9 @@ from simplestack.state import (
     ResourceState,
 )
 
-__all__ = ["RULES", "PresenceAgent", "PresencePackage"]
+__all__ = ["PresenceAgent", "PresencePackage"]
 
-#: The id of the rules document in the tree of its owner (RFC 5025 §9.7).
-RULES: Final = "pres-rules/index"
-
+_AUID: Final = "pres-rules"
 _PACKAGE: Final = "presence"
 _SPHERE: Final = f"{{{ns.RPID}}}sphere"
 _MAX_WATCHERS: Final = 1024
@@ -71,17 +69,13 @@ _Fingerprint = tuple[object, ...]
 
 
 class _Rules(NamedTuple):
-    """The rules document of an AOR, read."""
+    """The rules documents of an AOR, read as one set of rules."""
 
-    #: None where there is no document.
-    document: Document | None
-    #: None where the document can't be read.
+    documents: tuple[Document, ...]
+    #: None where there are no documents or one of them can't be read.
     ruleset: Ruleset | None
     boundaries: tuple[float, ...]
     depends_on_sphere: bool
-
-
-_NO_RULES: Final = _Rules(None, None, (), False)
 
 
 class _Entry:
@@ -104,7 +98,8 @@ class _Entry:
 class PresencePackage:
     """The event package ``presence`` (RFC 3856), authorized by pres-rules (RFC 5025).
 
-    ``default_handling`` is what becomes of a watcher where the user has no rules document.
+    ``default_handling`` is what becomes of a watcher where the user has no rules document; of
+    several documents all rules count (RFC 5025 §9.7).
     With ``registration_is_presence`` a registered user who publishes nothing is open.  The
     composed documents and decisions of the last ``max_remembered`` AORs are kept.
     """
@@ -138,9 +133,9 @@ class PresencePackage:
     # Who may see what.
 
     def authorize(self, state: ResourceState, watcher: str, now: float) -> Decision:
-        """What the rules document of the AOR says; its owner sees everything.
+        """What the rules of the AOR say; its owner sees everything.
 
-        Without a document it is the default handling; one that can't be read blocks.
+        Without a rules document it is the default handling; one that can't be read blocks.
         """
         if watcher == state.aor:
             return _OWNER
@@ -148,7 +143,7 @@ class PresencePackage:
         rules = self._rules(state, entry)
         ruleset = rules.ruleset
         if ruleset is None:
-            return self.default if rules.document is None else BLOCKED
+            return BLOCKED if rules.documents else self.default
         sphere = self._sphere(state, now) if rules.depends_on_sphere else None
         decisions = entry.decisions
         last_sphere, since = entry.decided
@@ -171,7 +166,7 @@ class PresencePackage:
         """A change of the rules, or of publications where a rule asks for the sphere."""
         for kind, key in changes.entries:
             if kind is Document:
-                if key == RULES:
+                if key.startswith("pres-rules/"):
                     return True
             elif kind is Publication:
                 entry = self._entries.get(changes.aor)
@@ -235,14 +230,12 @@ class PresencePackage:
         return entry
 
     def _rules(self, state: ResourceState, entry: _Entry) -> _Rules:
-        document = state.documents.get(RULES)
+        # "it will look for all documents within http://[xcap root]/pres-rules/users/foo, and
+        # use all documents found beneath that point to guide authorization policy" (§9.7)
+        documents = tuple([each for each in state.documents.values() if each.auid == _AUID])
         rules = entry.rules
-        if rules is None or rules.document is not document:
-            if document is None:
-                rules = _NO_RULES
-            elif rules is None or document != rules.document:
-                rules = _read_rules(document)
-            entry.rules = rules
+        if rules is None or rules.documents != documents:
+            rules = entry.rules = _read_rules(documents)
             entry.decisions.clear()
         return rules
 
@@ -408,9 +401,13 @@ def _spheres(body: bytes) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _read_rules(document: Document) -> _Rules:
+def _read_rules(documents: tuple[Document, ...]) -> _Rules:
+    if not documents:
+        return _Rules(documents, None, (), False)
     try:
-        ruleset = parse_ruleset(document.body)
+        ruleset = Ruleset(
+            tuple([rule for each in documents for rule in parse_ruleset(each.body).rules])
+        )
     except DocumentError:
-        return _Rules(document, None, (), False)
-    return _Rules(document, ruleset, ruleset.boundaries(), ruleset.depends_on_sphere)
+        return _Rules(documents, None, (), False)
+    return _Rules(documents, ruleset, ruleset.boundaries(), ruleset.depends_on_sphere)

@@ -7,7 +7,7 @@ from simplestack.documents import namespaces as ns
 from simplestack.documents.pidf import MEDIA_TYPE, Presence, closed, parse_presence
 from simplestack.interfaces import Body, Decision, IEventPackage, IRole
 from simplestack.outcome import Outcome
-from simplestack.roles.presence import RULES, PresenceAgent, PresencePackage
+from simplestack.roles.presence import PresenceAgent, PresencePackage
 from simplestack.roles.rules import BLOCKED, EVERYTHING, NOTHING, POLITE, Permissions
 from simplestack.sip.errors import SIPError
 from simplestack.sip.message import Response
@@ -15,6 +15,7 @@ from simplestack.state import Binding, ChangeSet, Document, ResourceState
 from tests.roles.fakes import ALICE, BOB, Decided, incoming, request
 from tests.roles.test_rules import BOB_ALONE, COMPONENTS, rule, ruleset
 
+RULES = "pres-rules/index"
 CAROL = "sip:carol@example.com"
 
 
@@ -162,7 +163,7 @@ class PublishTests(PresenceTestCase):
 
 class ComposedTests(PresenceTestCase):
     def test_nobody(self) -> None:
-        """A user without registration and publications is closed, not silent (RFC 3856 §6.6)."""
+        """A user without registration and publications is closed, not silent."""
         self.assertEqual(self.seen(), closed(ALICE))
         self.assertEqual(self.body().content_type, MEDIA_TYPE)
 
@@ -327,13 +328,26 @@ class AuthorizeTests(PresenceTestCase):
         self.assertEqual(self.authorized(), BLOCKED)
         self.assertIsNone(self.package.boundary(self.state, 0.0))
 
+    def test_several_documents(self) -> None:
+        """Of several rules documents all rules count, and a broken one denies (§9.7)."""
+        second = rules(rule('<cp:identity><cp:one id="sip:carol@example.com"/></cp:identity>'))
+        second = second._replace(id="pres-rules/work/rules", path="work/rules")
+        self.allow(rule(BOB_ALONE))
+        changes = ChangeSet(ALICE, [second])
+        self.assertTrue(self.package.reauthorizes(changes))
+        self.assertEqual(self.authorized(CAROL).handling, "block")
+        self.state.apply(changes)
+        self.assertEqual(self.authorized(BOB).handling, "allow")
+        self.assertEqual(self.authorized(CAROL).handling, "allow")
+        self.state.apply(ChangeSet(ALICE, [second._replace(body=b"broken")]))
+        self.assertEqual(self.authorized(BOB), BLOCKED)
+
     def test_other_documents(self) -> None:
-        """Other documents, and other paths, are not the rules."""
-        other = rules(rule("", "allow"))._replace(id="pres-rules/other", path="other")
+        """Documents of other applications are no rules."""
+        other = rules(rule())._replace(id="resource-lists/index", auid="resource-lists")
         changes = ChangeSet(ALICE, [other])
         self.state.apply(changes)
         self.assertEqual(self.authorized().handling, "confirm")
-        self.authorized()
         self.assertFalse(self.package.reauthorizes(changes))
 
     def test_validity(self) -> None:
