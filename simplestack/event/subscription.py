@@ -315,7 +315,19 @@ class Subscribing:
         return str(uri._replace(headers=()) if uri.headers else uri)
 
     def _check_size(self, record: Subscription) -> None:
-        length = sum([len(value) for value in record if type(value) is str])
+        """Refuse what keeps too much of the subscriber's own making."""
+        length = (
+            len(record.call_id)
+            + len(record.remote_tag)
+            + len(record.local_uri)
+            + len(record.remote_uri)
+            + len(record.remote_target)
+            + len(record.route_set)
+            + len(record.event_id)
+            + len(record.event_params)
+            + len(record.accept)
+            + len(record.content_type)
+        )
         if length > self.limits.head:
             raise SIPError(513, text="the header fields of the subscription are too long")
 
