@@ -22,13 +22,17 @@ from simplestack.sip.uri import parse_uri
 _NS: Final = f"{{{ns.COMMON_POLICY}}}"
 
 
-@lru_cache(maxsize=8192)
 def identity_key(uri: str) -> str:
     """Give what two URIs have in common exactly if they are one identity.
 
     The host without case, the user part with it, no port and no parameters;
     "URIs of different schemes are never equivalent" (RFC 5025 §3.1.1.2).
     """
+    # URIs are written by users: long ones must not fill the cache.
+    return _short_identity_key(uri) if len(uri) < 200 else _identity_key(uri)
+
+
+def _identity_key(uri: str) -> str:
     try:
         parsed = parse_uri(uri)
     except SIPError:
@@ -38,7 +42,9 @@ def identity_key(uri: str) -> str:
     return parsed.aor if parsed.scheme == "tel" else str(parsed)
 
 
-@lru_cache(maxsize=8192)
+_short_identity_key: Final = lru_cache(maxsize=8192)(_identity_key)
+
+
 def domain_key(domain: str) -> str | None:
     """Give what two domains have in common exactly if they are equal (RFC 4745 §7.1.3).
 
@@ -53,7 +59,6 @@ def domain_key(domain: str) -> str | None:
         return None
 
 
-@lru_cache(maxsize=8192)
 def domain_of(uri: str) -> str | None:
     """Give the domain of an identity in the form of :func:`domain_key`, None without one."""
     try:

@@ -97,12 +97,19 @@ def element(
     )
 
 
-@lru_cache(maxsize=1024)
 def _qualified(name: str) -> str | None:
     """Give ``prefix:local`` for a name of a namespace in :data:`PREFIXES`."""
+    # Names are chosen by strangers: long ones must not fill the cache.
+    return _qualified_short(name) if len(name) < 100 else _qualify(name)
+
+
+def _qualify(name: str) -> str | None:
     namespace, _, local = name[1:].partition("}")
     prefix = PREFIXES.get(namespace)
     return f"{prefix}:{local}" if prefix else None
+
+
+_qualified_short: Final = lru_cache(maxsize=1024)(_qualify)
 
 
 def _write(node: etree._Element, scope: dict[str, str]) -> str:

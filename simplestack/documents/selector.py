@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from simplestack.documents import namespaces as ns
@@ -77,12 +76,10 @@ def parse_selector(text: str, namespaces: Mapping[str, str]) -> Selector:
 
     :raises DocumentError: if it is not in the subset, or a prefix is not declared.
     """
-    return Selector(text, _parse(text.strip(), tuple(sorted(namespaces.items()))))
+    return Selector(text, _parse(text.strip(), dict(namespaces)))
 
 
-@lru_cache(maxsize=1024)
-def _parse(text: str, declared: tuple[tuple[str, str], ...]) -> tuple[_Step, ...]:
-    namespaces = dict(declared)
+def _parse(text: str, namespaces: dict[str, str]) -> tuple[_Step, ...]:
     steps: list[_Step] = []
     position = 1 if text.startswith("/") else 0
     while True:

@@ -8,12 +8,11 @@ from typing import Final
 from simplestack.documents.errors import DocumentError
 
 _FORM: Final = re.compile(
-    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:)(\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII
+    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:)(\d\d)(?:\.(\d{1,12}))?(Z|[+-]\d\d:\d\d)", re.ASCII
 )
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@lru_cache(maxsize=4096)
 def parse_timestamp(text: str) -> float:
     """Read a time as unix seconds.
 
@@ -22,7 +21,12 @@ def parse_timestamp(text: str) -> float:
 
     :raises DocumentError: for any other form.
     """
-    found = _FORM.fullmatch(text.strip())
+    return _parse(text.strip())
+
+
+@lru_cache(maxsize=4096)
+def _parse(text: str) -> float:
+    found = _FORM.fullmatch(text)
     if found is None:
         raise DocumentError(f'"{text[:40]}" is not a date and time with a time zone (RFC 3339)')
     minute, second, fraction, zone = found.groups()

@@ -101,17 +101,34 @@ def parse_conflict_report(data: bytes) -> ConflictReport:
     )
 
 
+class XCAPError(Exception):
+    """A request that is refused with a conflict report as its body.
+
+    ``status`` is 409, or 413 for a document beyond the limits of the server.
+    """
+
+    def __init__(self, report: ConflictReport, status: int = 409) -> None:
+        super().__init__(report.phrase or report.condition)
+        self.report = report
+        self.status = status
+
+    @classmethod
+    def of(cls, error: DocumentError) -> "XCAPError":
+        """Refuse a document for what is wrong with it."""
+        too_much = isinstance(error, XMLError) and error.kind.startswith("too-")
+        return cls(report(error), 413 if too_much else 409)
+
+
 def report(error: DocumentError) -> ConflictReport:
     """Report what is wrong with a whole document that was put.
 
-    Size, depth and number of nodes are not conflicts of RFC 4825: an answer of
-    413 is due for those, and the phrase here says the same.
+    A document type declaration is well-formed and still not taken, so that it
+    is a constraint that it violates.
     """
     if isinstance(error, XMLError):
-        if error.kind == "not-utf-8":
-            return ConflictReport("not-utf-8", error.message)
-        condition = "not-well-formed" if error.kind == "not-well-formed" else "constraint-failure"
-        return ConflictReport(condition, error.message)
+        if error.kind in ("not-utf-8", "not-well-formed"):
+            return ConflictReport(error.kind, error.message)
+        return ConflictReport("constraint-failure", error.message)
     if isinstance(error, SchemaError):
         return ConflictReport("schema-validation-error", error.message)
     return ConflictReport("constraint-failure", error.message)

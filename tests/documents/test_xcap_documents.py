@@ -23,6 +23,7 @@ from simplestack.documents.xcaperror import (
     CONDITIONS,
     ConflictReport,
     Exists,
+    XCAPError,
     parse_conflict_report,
     report,
 )
@@ -180,6 +181,9 @@ class ConflictReportTests(SynchronousTestCase):
             (DocumentError("x"), "constraint-failure"),
         ):
             self.assertEqual(report(error), ConflictReport(condition, error.message))
+            self.assertEqual(XCAPError.of(error).status, 409)
+        for kind in ("too-large", "too-deep", "too-many-nodes"):
+            self.assertEqual(XCAPError.of(XMLError(kind, "x")).status, 413)
 
 
 class CapabilitiesTests(SynchronousTestCase):
