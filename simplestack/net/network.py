@@ -97,11 +97,12 @@ class Network:
         """
         places: list[ListenSpec] = []
         self.clockwork.start()
+        self._datagrams.clear()
         try:
             for spec in self.listen:
                 places.append(self._listen(spec))
         except (CannotListenError, OSError, ValueError) as error:
-            failure = Failure(ListenError(_explain(self.listen[len(places)], error)))  # type: ignore[no-untyped-call]  # Twisted does not annotate it
+            failure = Failure(ListenError(_explain(self.listen[len(places)], error)))
             return self.stop().addCallback(lambda _: failure)
         return succeed(places)
 
