@@ -45,10 +45,11 @@ class Patience(NamedTuple):
     """How long undelivered NOTIFYs are borne with."""
 
     #: The subscription ends with this many failures in a row.
-    failures: int = 4
+    failures: int = 5
     #: Seconds before the first further try; it doubles with each failure.
     pause: float = 15.0
-    #: Seconds before the first further try after a connection broke, which costs no one anything.
+    #: Seconds before the first further try where a connection broke, which costs no one anything;
+    #: the pauses follow.
     reconnect: float = 1.0
     #: The longest Retry-After that is waited for, in seconds.
     longest: float = 3600.0
@@ -85,8 +86,11 @@ def judge(
     if status is None:
         if failures >= patience.failures:
             return _ENDS_USAGE
-        first = patience.reconnect if transport else patience.pause
-        return Judgement(Verdict.RETRY, first * 2.0 ** (failures - 1))
+        if transport:
+            pause = patience.pause * 2.0 ** (failures - 2) if failures > 1 else patience.reconnect
+        else:
+            pause = patience.pause * 2.0 ** (failures - 1)
+        return Judgement(Verdict.RETRY, pause)
     if status < 300:
         return _NOTHING
     # RFC 6665 §4.2.2: "a 404, 405, 410, 416, 480-485, 489, 501, or 604 response to the NOTIFY

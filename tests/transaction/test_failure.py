@@ -58,15 +58,19 @@ class JudgeTests(SynchronousTestCase):
     def test_one_lost_notify(self) -> None:
         """One timeout ends nothing: the newest state is sent later, with patience."""
         self.assertEqual(judge(None), Judgement(Verdict.RETRY, 15.0))
-        self.assertEqual(judge(None, transport=True), Judgement(Verdict.RETRY, 1.0))
+
+    def test_broken_connection(self) -> None:
+        """A new connection is tried at once, then with the same pauses."""
+        pauses = [judge(None, failures=n, transport=True).retry_in for n in (1, 2, 3, 4)]
+        self.assertEqual(pauses, [1.0, 15.0, 30.0, 60.0])
 
     def test_patience_ends(self) -> None:
-        """The subscription ends with the fourth failure in a row (RFC 6665 §4.2.2)."""
+        """The subscription ends with the fifth failure in a row (RFC 6665 §4.2.2)."""
         for status in (None, 500, 503, 400, 606):
-            verdicts = [judge(status, failures=n).verdict for n in range(1, 6)]
-            self.assertNotIn(Verdict.USAGE, verdicts[:3])
-            self.assertEqual(verdicts[3:], [Verdict.USAGE] * 2)
-        self.assertIs(judge(503, 10, failures=4).verdict, Verdict.USAGE)
+            verdicts = [judge(status, failures=n).verdict for n in range(1, 7)]
+            self.assertNotIn(Verdict.USAGE, verdicts[:4])
+            self.assertEqual(verdicts[4:], [Verdict.USAGE] * 2)
+        self.assertIs(judge(503, 10, failures=5).verdict, Verdict.USAGE)
 
     def test_patience_is_a_number(self) -> None:
         """One failure is enough where one is allowed, as the RFC would have it."""
