@@ -34,7 +34,7 @@ class Source(NamedTuple):
 class UnionPolicy:
     """Shows what any source says: all services, one person, one device per device ID.
 
-    Services of registrations stand in only where no other source gives a service.  Persons of
+    Registrations stand in only where no other source gives a service.  Persons of
     one class become one person and devices of one device ID and class one device: of every
     element in it, and of the notes, those of the newest source that has any.  Newest is the
     later timestamp, or the later publication where there is none.  Different classes stay
@@ -45,20 +45,21 @@ class UnionPolicy:
 
     def compose(self, sources: Sequence[Source], entity: str, now: float) -> Presence:
         """The document of the entity; ids are unique in it and its order is always the same."""
+        lasting = [source for source in sources if source.kind != REGISTRATION]
+        if any(source.presence.tuples for source in lasting):
+            sources = lasting
         if len(sources) == 1:
             only = sources[0].presence
             if len(only.persons) < 2 and len(only.devices) < 2:
                 return only if only.entity == entity else only._replace(entity=entity)
         ordered = sorted(sources, key=_kind_and_id)
-        lasting = [source for source in ordered if source.kind != REGISTRATION]
-        serving = lasting if any(source.presence.tuples for source in lasting) else ordered
         ids: set[str] = set()
         return Presence(
             entity,
             tuple(
                 [
                     _with_unique_id(each, source, ids)
-                    for source in serving
+                    for source in ordered
                     for each in source.presence.tuples
                 ]
             ),
