@@ -51,14 +51,16 @@ class Connections:
         self,
         reactor: Any,
         limits: StreamLimits,
-        closed: Callable[[StreamFlow, float], None],
+        ended: Callable[[StreamFlow, float], None],
         clock: Callable[[], float],
     ) -> None:
         self.limits = limits
         #: Streams that ended with what was no SIP, connections refused, and ended by a limit.
         self.malformed = self.refused = self.expired = 0
+        #: Whether all connections are being closed, and none may come.
+        self.closed = False
         self._reactor = reactor
-        self._closed = closed
+        self._ended = ended
         self._clock = clock
         self._open: dict[StreamConnection, str] = {}
         self._accepted: Counter[str] = Counter()
@@ -72,8 +74,8 @@ class Connections:
 
     @property
     def full(self) -> bool:
-        """Whether there are as many connections as there may be."""
-        return len(self._open) >= self.limits.total
+        """Whether there are as many connections as there may be; none when all are closed."""
+        return self.closed or len(self._open) >= self.limits.total
 
     def admits(self, host: str) -> bool:
         """Whether one more connection from the address may be accepted; counts refusals."""
@@ -90,6 +92,8 @@ class Connections:
             self._accepted[host] += 1
         if self._call is None:
             self._schedule()
+        if self.closed:
+            connection.abort()
 
     def opened(self, flow: StreamFlow) -> None:
         """A connection can be used."""
@@ -112,7 +116,7 @@ class Connections:
                 flows.remove(flow)
             if not flows:
                 self._by_remote.pop(place, None)
-            self._closed(flow, now)
+            self._ended(flow, now)
         if not self._open:
             if self._call is not None:
                 self._call.cancel()
@@ -164,6 +168,7 @@ class Connections:
 
     def close(self) -> Deferred[None]:
         """Close all; fires when all have ended, at the latest after `limits.close` and a bit."""
+        self.closed = True
         done: Deferred[None] = Deferred()
         if not self._open:
             done.callback(None)

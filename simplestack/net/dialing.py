@@ -48,7 +48,7 @@ class Dialing:
             waiting.append(turn)
             return await turn
         connections = self._around.connections
-        if len(connections) + len(self._waiting) >= connections.limits.total:
+        if connections.full or len(connections) + len(self._waiting) >= connections.limits.total:
             raise ConnectionError("there are as many connections as there may be")
         self._waiting[target] = []
         try:

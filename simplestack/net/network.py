@@ -97,6 +97,7 @@ class Network:
         """
         places: list[ListenSpec] = []
         self.clockwork.start()
+        self.connections.closed = False
         self._datagrams.clear()
         try:
             for spec in self.listen:

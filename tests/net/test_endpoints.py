@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from hypothesis import given, settings, strategies
 from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.net.endpoints import ListenSpec, join_address, parse_listen, split_advertised
@@ -65,6 +66,24 @@ class ParseListenTests(SynchronousTestCase):
             error = self.assertRaises(ValueError, parse_listen, text)
             self.assertIn(words, str(error), text)
             self.assertNotIn("\n", str(error), text)
+
+    @given(
+        strategies.lists(
+            strategies.sampled_from(
+                ["udp", "tcp", "tls", ":", "interface=", "port", "=", "[", "]", "\\", "::1", "5060"]
+            )
+        ).map("".join)
+        | strategies.text(max_size=30)
+    )
+    @settings(max_examples=200, deadline=None)
+    def test_anything(self, text: str) -> None:
+        """Whatever is written, there is a place or one line that says what is wrong."""
+        try:
+            spec = parse_listen(text)
+        except ValueError as error:
+            self.assertNotIn("\n", str(error))
+        else:
+            self.assertIn(spec.transport, ("udp", "tcp"))
 
     def test_describes_itself(self) -> None:
         """A place is shown as an address is written (RFC 3261 §25.1, hostport)."""

@@ -1,7 +1,9 @@
 """SIP over a stream (RFC 3261 §18.3, RFC 5626 §3.5.1), and how long connections may stay."""
 
+from itertools import cycle
 from typing import Any
 
+from hypothesis import given, settings, strategies
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
@@ -14,6 +16,16 @@ from simplestack.net.connections import Connections, StreamLimits
 from simplestack.net.stream import StreamConnection, StreamFactory, Surroundings
 from simplestack.sip.message import Limits
 from tests.net.doubles import Layer, Wire, message
+
+PIECES = (
+    message(1),
+    message(2, body=b"x" * 100),
+    b"\r\n",
+    b"\r\n\r\n",
+    b"SIP/2.0 200 OK\r\n",
+    message(3).replace(b": 0", b": -1"),
+    message(4, body=b"x" * 1200),
+)
 
 
 class StreamCase(SynchronousTestCase):
@@ -165,6 +177,33 @@ class ReceivingTests(StreamCase):
         self.assertTrue(self.clockwork.asleep)
         flow.send(b"x")
         self.assertFalse(self.clockwork.asleep)
+
+    @given(
+        strategies.lists(strategies.sampled_from(PIECES), max_size=6),
+        strategies.lists(strategies.integers(1, 400), min_size=1, max_size=8),
+    )
+    @settings(max_examples=60, deadline=None)
+    def test_any_cut(self, pieces: list[bytes], sizes: list[int]) -> None:
+        """However the network cuts a stream, the same comes of it (RFC 3261 §18.3)."""
+        whole, parts = self.outcome(pieces, [10_000]), self.outcome(pieces, sizes)
+        self.assertEqual(whole, parts)
+
+    def outcome(self, pieces: list[bytes], sizes: list[int]) -> tuple[Any, ...]:
+        """What comes of a stream that is cut into pieces of these sizes."""
+        self.layer.received.clear()
+        self.layer.rejected.clear()
+        connection, wire = self.connect()
+        data = b"".join(pieces)
+        turn = cycle(sizes)
+        while data:
+            size = next(turn)
+            connection.dataReceived(data[:size])
+            data = data[size:]
+        bodies = [message.body for message, _ in self.layer.received]
+        faults = [error.status for error, _ in self.layer.rejected]
+        outcome = (self.layer.numbers, bodies, faults, wire.value(), wire.disconnecting)
+        self.lose(connection)
+        return outcome
 
 
 class LimitsTests(StreamCase):
@@ -319,6 +358,7 @@ class ConnectionsTests(StreamCase):
     def test_close(self) -> None:
         """All connections get a moment to send what is queued, then are cut off."""
         self.successResultOf(self.connections.close())
+        self.connections.closed = False
         first, first_wire = self.connect(port=1)
         second, second_wire = self.connect(port=2)
         done = self.connections.close()
@@ -329,6 +369,15 @@ class ConnectionsTests(StreamCase):
         self.assertTrue(second_wire.aborted)
         self.lose(second)
         self.successResultOf(done)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_none_after_the_end(self) -> None:
+        """A connection that comes about when all are closed is cut off."""
+        self.connections.close()
+        self.assertIsNone(self.factory.buildProtocol(IPv4Address("TCP", "198.51.100.7", 1)))
+        late, wire = self.dial()
+        self.assertTrue(wire.aborted)
+        self.lose(late)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_failed_handshake(self) -> None:
