@@ -56,7 +56,7 @@ def parse_multipart(body: bytes, boundary: str) -> tuple[Part, ...]:
         # The line end before a delimiter belongs to it, also where a part is empty.
         found = delimiter.search(body, max(start - 2, 0))
         if found is not None:
-            parts.append(_read_part(body[start : max(start, found.start())]))
+            parts.append(read_part(body[start : max(start, found.start())]))
     if found is None:
         raise DocumentError("the multipart body does not end with its boundary")
     return tuple(parts)
@@ -64,14 +64,17 @@ def parse_multipart(body: bytes, boundary: str) -> tuple[Part, ...]:
 
 def write_multipart(parts: Sequence[Part], boundary: str) -> bytes:
     """Join parts with a boundary, which must be in none of them: see :func:`free_boundary`."""
-    written: list[bytes] = []
-    for headers, body in parts:
-        head = "".join([f"{name}: {value}\r\n" for name, value in headers])
-        written.append(
-            b"--%s\r\n%s\r\n%s\r\n"
-            % (boundary.encode(), head.encode("utf-8", "surrogateescape"), body)
-        )
-    return b"%s--%s--\r\n" % (b"".join(written), boundary.encode())
+    mark = boundary.encode()
+    return b"%s--%s--\r\n" % (
+        b"".join([b"--%s\r\n%s\r\n" % (mark, write_part(part)) for part in parts]),
+        mark,
+    )
+
+
+def write_part(part: Part) -> bytes:
+    """Write one MIME entity."""
+    head = "".join([f"{name}: {value}\r\n" for name, value in part.headers])
+    return b"%s\r\n%s" % (head.encode("utf-8", "surrogateescape"), part.body)
 
 
 def free_boundary(parts: Sequence[Part], seed: str) -> str:
@@ -84,7 +87,12 @@ def free_boundary(parts: Sequence[Part], seed: str) -> str:
     return boundary
 
 
-def _read_part(data: bytes) -> Part:
+def read_part(data: bytes) -> Part:
+    """Read one MIME entity: header fields, an empty line, and octets.
+
+    :raises DocumentError: if a line of the header is not a field, or the header
+        is longer than :data:`MOST_HEADER_OCTETS`.
+    """
     if data.startswith(b"\r\n"):
         return Part((), data[2:])
     head, found, body = data.partition(b"\r\n\r\n")

@@ -27,3 +27,5 @@ XCAP_DIFF: Final = "urn:ietf:params:xml:ns:xcap-diff"
 XCAP_ERROR: Final = "urn:ietf:params:xml:ns:xcap-error"
 
 SIMPLE_FILTER: Final = "urn:ietf:params:xml:ns:simple-filter"
+RLMI: Final = "urn:ietf:params:xml:ns:rlmi"
+IMDN: Final = "urn:ietf:params:xml:ns:imdn"

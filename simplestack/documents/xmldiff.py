@@ -1,6 +1,6 @@
 """The patch operations that turn one document into another (RFC 5261)."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
@@ -20,6 +20,9 @@ from simplestack.documents.xmltree import (
 
 # What tells elements of one name apart in the documents of XCAP and presence.
 _IDENTIFYING = ("id", "uri", "name", "ref", "anchor")
+
+# Beyond this, children between the first and the last change are all written out.
+_MOST_COMPARISONS = 250_000
 
 
 class _Item(NamedTuple):
@@ -50,18 +53,15 @@ def difference(old: Document, new: Document) -> list[Operation]:
 def _children(old: Parent, new: Parent, path: str, operations: list[Operation]) -> None:
     lead, items = _split(old)
     new_lead, new_items = _split(new)
-    matcher = SequenceMatcher(
-        None,
-        [_alignment(item.node) for item in items],
-        [_alignment(item.node) for item in new_items],
-        autojunk=False,
+    opcodes = _opcodes(
+        [_alignment(item.node) for item in items], [_alignment(item.node) for item in new_items]
     )
     steps = _steps(lead, items, path)
-    for what, start, end, new_start, new_end in reversed(matcher.get_opcodes()):
+    for what, start, end, new_start, new_end in reversed(opcodes):
         if what == "equal":
             for index in range(end - start - 1, -1, -1):
                 here, there = items[start + index], new_items[new_start + index]
-                _text(here.text, there.text, steps[start + index], path, operations, old)
+                _text(here.text, there.text, steps[start + index], operations)
                 _node(here.node, there.node, steps[start + index].node, operations)
             continue
         if new_end > new_start:
@@ -77,6 +77,29 @@ def _children(old: Parent, new: Parent, path: str, operations: list[Operation]) 
             kept = (Text(new_lead),) if new_lead else ()
             kind = "replace" if new_lead else "remove"
             operations.append(Operation(kind, f"{path}/text()[1]", kept))
+
+
+def _opcodes(old: list[Hashable], new: list[Hashable]) -> list[tuple[str, int, int, int, int]]:
+    """Align two sequences as SequenceMatcher does, in bounded time."""
+    shorter = min(len(old), len(new))
+    head = 0
+    while head < shorter and old[head] == new[head]:
+        head += 1
+    tail = 0
+    while tail < shorter - head and old[-1 - tail] == new[-1 - tail]:
+        tail += 1
+    end, new_end = len(old) - tail, len(new) - tail
+    found = [("equal", 0, head, 0, head)]
+    if (end - head) * (new_end - head) > _MOST_COMPARISONS:
+        found.append(("replace", head, end, head, new_end))
+    else:
+        matcher = SequenceMatcher(None, old[head:end], new[head:new_end], autojunk=False)
+        found += [
+            (what, a + head, b + head, c + head, d + head)
+            for what, a, b, c, d in matcher.get_opcodes()
+        ]
+    found.append(("equal", end, len(old), new_end, len(new)))
+    return found
 
 
 class _Place(NamedTuple):
@@ -119,7 +142,7 @@ def _split(parent: Parent) -> tuple[str, list[_Item]]:
     return lead, items
 
 
-def _alignment(node: Node) -> object:
+def _alignment(node: Node) -> Hashable:
     """Give what two nodes must share to be taken for the same, changed or not."""
     if isinstance(node, Instruction):
         return ("?", node.target)
@@ -167,9 +190,7 @@ def _attributes(old: Element, new: Element, path: str, operations: list[Operatio
             operations.append(Operation("remove", selector, namespaces=namespaces))
 
 
-def _text(
-    old: str, new: str, place: _Place, path: str, operations: list[Operation], parent: Parent
-) -> None:
+def _text(old: str, new: str, place: _Place, operations: list[Operation]) -> None:
     if old == new:
         return
     if not old:

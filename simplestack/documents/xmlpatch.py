@@ -11,10 +11,8 @@ from simplestack.documents.markup import attribute
 from simplestack.documents.selector import Namespaced, parse_selector
 from simplestack.documents.xml import local_name, parse
 from simplestack.documents.xmltree import (
-    Comment,
     Document,
     Element,
-    Instruction,
     Node,
     Parent,
     Text,
@@ -22,6 +20,8 @@ from simplestack.documents.xmltree import (
     document_of,
     qualified,
 )
+
+MOST_OPERATIONS: Final = 1_000
 
 _NOTHING: Final[Mapping[str, str]] = {}
 
@@ -89,13 +89,16 @@ _KINDS: Final = frozenset({"add", "replace", "remove"})
 def read_operations(parent: etree._Element) -> list[Operation]:
     """Read the operations among the children of an element, in their order.
 
-    :raises PatchError: if one has no selector or an attribute value unknown.
+    :raises PatchError: if one has no selector or an attribute value unknown, or
+        there are more than :data:`MOST_OPERATIONS`.
     """
     found: list[Operation] = []
     for node in parent.iterchildren("*"):
         kind = local_name(node)
         if kind not in _KINDS:
             continue
+        if len(found) == MOST_OPERATIONS:
+            raise PatchError("invalid-diff-format", f"more than {MOST_OPERATIONS} operations")
         selector = node.get("sel")
         pos, ws = node.get("pos"), node.get("ws")
         if not selector:
@@ -371,14 +374,3 @@ def _choose(prefix: str, namespace: str, scope: dict[str, str], context: Parent)
     # and just before the compared prefix if it were inserted into the list."
     before = [candidate for candidate in candidates if candidate < prefix]
     return before[-1] if before else candidates[0]
-
-
-__all__ = [
-    "Comment",
-    "Instruction",
-    "Operation",
-    "PatchError",
-    "apply",
-    "apply_to",
-    "read_operations",
-]

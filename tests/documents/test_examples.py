@@ -7,6 +7,7 @@ from lxml import etree
 from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.documents.errors import DocumentError, SchemaError
+from simplestack.documents.imdn import parse_imdn
 from simplestack.documents.pidf import parse_presence
 from simplestack.documents.presrules import parse_ruleset
 from simplestack.documents.reginfo import parse_reginfo
@@ -15,6 +16,7 @@ from simplestack.documents.resourcelists import (
     parse_resource_lists,
     parse_rls_services,
 )
+from simplestack.documents.rlmi import parse_rlmi
 from simplestack.documents.schema import Schema
 from simplestack.documents.watcherinfo import parse_watcherinfo
 from simplestack.documents.xcaperror import parse_conflict_report
@@ -75,6 +77,14 @@ class ExampleTests(SynchronousTestCase):
     def test_rulesets(self) -> None:
         """Rulesets keep their meaning and their validity (RFC 4745, RFC 5025)."""
         self.assertEqual(self.roundTrip("ruleset", parse_ruleset, "all-policy"), 10)
+
+    def test_rlmi(self) -> None:
+        """Resource list meta-information keeps its meaning and its validity (RFC 4662 §5)."""
+        self.assertEqual(self.roundTrip("rlmi", parse_rlmi, "rlmi"), 4)
+
+    def test_imdn(self) -> None:
+        """Disposition notifications keep their meaning and their validity (RFC 5438 §11)."""
+        self.assertEqual(self.roundTrip("imdn", parse_imdn, "imdn"), 5)
 
     def test_conflictReport(self) -> None:
         """The conflict report of RFC 4825 §11.1 keeps its meaning and its validity."""

@@ -1,6 +1,7 @@
 """XML patch operations and the making of them (RFC 5261)."""
 
 import json
+import time
 from collections.abc import Callable
 from typing import cast
 
@@ -12,7 +13,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from simplestack.documents.errors import DocumentError
 from simplestack.documents.xml import parse
 from simplestack.documents.xmldiff import diff
-from simplestack.documents.xmlpatch import Operation, PatchError, apply, read_operations
+from simplestack.documents.xmlpatch import (
+    MOST_OPERATIONS,
+    Operation,
+    PatchError,
+    apply,
+    read_operations,
+)
 from simplestack.documents.xmltree import document_of
 from tests.documents.examples import DIRECTORY
 
@@ -212,6 +219,24 @@ def trees(draw: st.DrawFn, depth: int = 3) -> etree._Element:
 
 
 DOCUMENTS = trees().map(lambda node: etree.tostring(node))
+
+
+class BoundTests(SynchronousTestCase):
+    def test_manyChildren(self) -> None:
+        """A diff of thousands of equal children takes no quadratic time."""
+        old = b"<d>" + b"<a/><b/>" * 8_000 + b"</d>"
+        new = b"<d>" + b"<b/><b/><a/>" * 5_000 + b"</d>"
+        began = time.perf_counter()
+        operations = diff(old, new)
+        self.assertLess(time.perf_counter() - began, 3.0)
+        changed = new.replace(b"<b/><b/><a/></d>", b"<b/><c/><a/></d>")
+        self.assertEqual(len(diff(new, changed)), 2)
+        self.assertTrue(operations)
+
+    def test_manyOperations(self) -> None:
+        """A diff document has a bounded number of operations."""
+        root = parse(b"<diff>" + b'<remove sel="d/e"/>' * (MOST_OPERATIONS + 1) + b"</diff>")
+        self.assertRaises(PatchError, read_operations, root)
 
 
 class PropertyTests(SynchronousTestCase):
