@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 from simplestack.sip.errors import ParseError, SIPError
 from simplestack.sip.fields import Via, parse_via, split_list
 from simplestack.sip.message import METHODS, Request, Response
-from simplestack.transaction.flow import DEFAULT_PORTS, Flow, via
+from simplestack.transaction.flow import DEFAULT_PORTS, Flow, sent_by, via
 from simplestack.transaction.states import Event, State
 from simplestack.transaction.timers import Fifo, TimerQueue, Timers
 from simplestack.transaction.transaction import (
@@ -152,7 +152,7 @@ class TransactionLayer:
 
     def _receive_response(self, response: Response, now: float) -> None:
         try:
-            top = response.top_via
+            branch, sent_by_text = _branch_and_sent_by(response)
             method = response.cseq.method
         except SIPError:
             self.dropped += 1
@@ -161,7 +161,7 @@ class TransactionLayer:
         # as the branch parameter in the top Via header field of the request that created the
         # transaction [and] if the method parameter in the CSeq header field matches the method of
         # the request that created the transaction." (§17.1.3)
-        key = f"{(top.branch or '').lower()} {method}"
+        key = f"{branch.lower()} {method}"
         try:
             transaction = self._clients[key]
         except KeyError:
@@ -175,10 +175,11 @@ class TransactionLayer:
         # "If the value of the "sent-by" parameter in that header field value does not correspond
         # to a value that the client transport is configured to insert into requests, the response
         # MUST be silently discarded." (§18.1.2)
-        host = transaction.flow.local[0]
-        if top.host != host and top.host.strip("[]") != host.strip("[]").lower():
-            self.stray += 1
-            return
+        if sent_by_text != sent_by(transaction.flow):
+            host = transaction.flow.local[0].strip("[]").lower()
+            if response.top_via.host.strip("[]") != host:
+                self.stray += 1
+                return
         status = response.status
         if status >= 300:
             event = Event.FAILURE
@@ -315,9 +316,11 @@ class TransactionLayer:
         ``done(response, now)`` is called once, never before this returns: with the final response,
         or with None after timer B or F fired or the transport failed (``failure`` says which).
         ``others`` gets provisional responses and, of INVITE, further 2xx.  An ACK has no
-        transaction: send it by the flow.
+        transaction: send it by the flow.  Raises ValueError where the branch is in use.
         """
         key = f"{branch.lower()} {method}"
+        if key in self._clients:
+            raise ValueError(f"there is a transaction {key}")
         transaction: ClientTransaction
         if method == "INVITE":
             transaction = InviteClientTransaction(self, key, data, flow, done, others)
@@ -392,7 +395,8 @@ class TransactionLayer:
         "If the request has no tag in the To header field ... If the From tag, Call-ID, and CSeq
         exactly match those associated with an ongoing transaction, but the request does not match
         that transaction ..., the UAS core SHOULD generate a 482".  The first of them that is asked
-        about here is remembered for timer J to twice that; ``forget_merged`` undoes it.
+        about here is remembered for timer J to twice that, unless it is refused: its sender may try the
+        same again, and a request without effect has none twice.
         """
         identity = _identity(transaction.request)
         if identity is None:
@@ -410,7 +414,7 @@ class TransactionLayer:
         return first != key
 
     def forget_merged(self, transaction: ServerTransaction) -> None:
-        """Forget a request that was refused: its sender may try the same again (§8.1.3.5)."""
+        """Forget a request that was refused."""
         identity = _identity(transaction.request)
         if identity is not None:
             for seen in (self._seen, self._seen_before):
@@ -517,6 +521,22 @@ class TransactionLayer:
 
 def _is_stale(transaction: ClientTransaction | ServerTransaction, deadline: float) -> bool:
     return transaction.repeat_at != deadline
+
+
+def _branch_and_sent_by(response: Response) -> tuple[str, str]:
+    """Branch and sent-by of the topmost Via of a response; raises SIPError 400.
+
+    It is what we have sent, with received and rport filled in, so it is worth a look before it is
+    parsed; what looks otherwise is parsed.
+    """
+    values = response.headers.get("Via")
+    if values:
+        text = values[0]
+        head, found, tail = text.partition(";branch=")
+        if found and "," not in text and '"' not in text:
+            return tail.partition(";")[0].strip(), head.partition(";")[0].rpartition(" ")[2]
+    top = response.top_via
+    return top.branch or "", top.host if top.port is None else f"{top.host}:{top.port}"
 
 
 def _is_over(transaction: ServerTransaction, deadline: float) -> bool:

@@ -342,6 +342,8 @@ class ServerTransaction:
             action(self, data, now)
         if self.state is _TERMINATED:
             self._layer.forget_server(self)
+        if response.status >= 300:
+            self._layer.forget_merged(self)
         return True
 
     def _classify(self, status: int) -> Event:

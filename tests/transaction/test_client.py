@@ -258,6 +258,37 @@ class MatchingTests(ClientCase):
         self.layer.receive(answer(other, 200), self.flow, 0.1)
         self.assertEqual(self.heard, [])
 
+    def test_unusual_via(self) -> None:
+        """However the peer spells our Via, it is the same (RFC 3261 §7.3.1)."""
+        for via in (
+            "SIP/2.0/UDP 192.0.2.1:5060;rport=5060;branch=z9hG4bK-c;received=192.0.2.1",
+            "SIP / 2.0 / UDP 192.0.2.1 : 5060 ; branch = z9hG4bK-c",
+            "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK-c ;rport=1",
+            'SIP/2.0/UDP 192.0.2.1:5060;x=";branch=z";branch=z9hG4bK-c',
+            "SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK-c, SIP/2.0/UDP h;branch=z9hG4bK-d",
+            "sip/2.0/udp 192.0.2.1:5060;BRANCH=Z9HG4BK-C",
+        ):
+            self.setUp()
+            self.send()
+            response = answer(self.data, 200)
+            response.headers["Via"] = [via]
+            self.layer.receive(response, self.flow, 0.1)
+            self.assertEqual(self.heard, [(200, 0.1)], via)
+
+    def test_no_via(self) -> None:
+        """A response without Via, or one without branch, matches nothing."""
+        self.send()
+        response = answer(self.data, 200)
+        for vias in ([], ["SIP/2.0/UDP 192.0.2.1:5060"], ["?"]):
+            response.headers["Via"] = vias
+            self.layer.receive(response, self.flow, 0.1)
+        self.assertEqual(self.heard, [])
+
+    def test_branch_is_used_once(self) -> None:
+        """A second transaction with the same branch and method is a mistake of the user."""
+        self.send()
+        self.assertRaises(ValueError, self.send)
+
     def test_sent_by_of_ipv6(self) -> None:
         """An IPv6 sent-by has brackets, a flow's address none."""
         self.flow = Recorder(local=("2001:db8::1", 5060))

@@ -382,6 +382,16 @@ class MatchingTests(ServerCase):
         self.again("ACK", via=via, to="<sip:bob@example.com>;tag=b")
         self.assertIs(transaction.state, State.CONFIRMED)
 
+    def test_rfc_2543_unreadable(self) -> None:
+        """What can't be read is compared as it stands."""
+        via = "SIP/2.0/UDP 192.0.2.2"
+        self.receive(via=via, cseq="x")
+        self.again(via=via, cseq="x")
+        transaction = self.receive("INVITE", via=via)
+        self.answer(transaction, 486)
+        self.again("ACK", via=via, to="<<")
+        self.assertIs(transaction.state, State.COMPLETED)
+
     def test_rfc_2543_cancel(self) -> None:
         """A CANCEL is matched by the same rules (RFC 3261 §9.2)."""
         via = "SIP/2.0/UDP 192.0.2.2"
@@ -408,15 +418,29 @@ class MatchingTests(ServerCase):
             self.assertFalse(self.layer.merged(transaction, 0.0))
 
     def test_merged_is_forgotten(self) -> None:
-        """The memory lasts for timer J, is bounded by it, and loses refused requests at once."""
+        """The memory lasts for timer J to twice that, and is empty then."""
         first = self.receive()
         second = self.receive(via=NORMAL.replace("-1", "-2"))
         self.assertFalse(self.layer.merged(first, 0.0))
-        self.layer.forget_merged(second)
         self.assertTrue(self.layer.merged(second, 32.0))
         self.assertFalse(self.layer.merged(second, 70.0))
-        self.layer.forget_merged(second)
-        self.assertFalse(self.layer.merged(first, 71.0))
+
+    def test_refused_is_not_merged(self) -> None:
+        """Who was refused may try the same again, with credentials or without a new CSeq."""
+        first = self.receive()
+        self.assertFalse(self.layer.merged(first, 0.0))
+        second = self.receive(via=NORMAL.replace("-1", "-2"))
+        self.assertTrue(self.layer.merged(second, 0.0))
+        self.answer(second, 482)
+        # The refusal of the merged one does not make the first forgotten, its own does.
+        third = self.receive(via=NORMAL.replace("-1", "-3"))
+        self.assertTrue(self.layer.merged(third, 0.0))
+        self.answer(first, 401)
+        self.assertFalse(self.layer.merged(third, 0.0))
+
+    def test_unreadable_is_not_merged(self) -> None:
+        """A request whose From can't be read is for others to refuse."""
+        self.assertFalse(self.layer.merged(self.receive(from_="<<"), 0.0))
 
 
 class RoutingTests(ServerCase):
@@ -535,6 +559,16 @@ class RoutingTests(ServerCase):
             self.assertIs(flow, self.flow)
             self.assertEqual(address, ("192.0.2.2", port))
             self.assertIsNone(transaction.failure)
+
+    def test_nobody_reopens(self) -> None:
+        """Without a network that opens connections the response is lost, and that is told."""
+        self.layer.reopen = None
+        self.flow = Recorder("tcp")
+        transaction = self.receive(via="SIP/2.0/TCP h;branch=z9hG4bK-1")
+        self.flow.alive = False
+        self.answer(transaction, 200)
+        self.assertEqual(transaction.failure, "transport")
+        self.assertEqual(self.layer.counts()["server_transactions"], 0)
 
     def test_response_that_goes_nowhere(self) -> None:
         """The transaction stays, and the failure is told (RFC 6026 §8.8)."""
