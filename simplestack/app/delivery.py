@@ -1,6 +1,7 @@
 """Sends the NOTIFY requests of all AORs, and tells of their fate."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -8,7 +9,6 @@ from twisted.python.failure import Failure
 
 from simplestack.event.notifier import NotifyRequest
 from simplestack.interfaces import Identifiers
-from simplestack.net.network import Network
 from simplestack.sip.fields import parse_name_addrs
 from simplestack.sip.message import Response
 from simplestack.sip.uri import Uri, parse_uri
@@ -16,7 +16,23 @@ from simplestack.state import Subscription
 from simplestack.transaction.flow import Flow
 from simplestack.transaction.layer import TransactionLayer
 
-__all__ = ["Delivery"]
+__all__ = ["Delivery", "Ways"]
+
+
+class Ways(Protocol):
+    """The ways to peers; ``net.network.Network`` is one."""
+
+    def existing(self, key: str) -> Flow | None:
+        """The living flow of this key."""
+
+    def ready(self, uri: Uri, size: int = 0, prefer: str | None = None) -> Flow | None:
+        """The flow for a request to the URI, if that takes no waiting."""
+
+    def flow_to(self, uri: Uri, size: int = 0, prefer: str | None = None) -> Deferred[Flow]:
+        """The flow for a request to the URI, when it has been found."""
+
+    def failed(self, flow: Flow) -> None:
+        """Learn that a request got no answer by this flow."""
 
 
 class Delivery:
@@ -26,13 +42,13 @@ class Delivery:
 
     def __init__(
         self,
-        network: Network,
+        ways: Ways,
         layer: TransactionLayer,
         identifiers: Identifiers,
         clock: Callable[[], float],
         answered: Callable[[str, NotifyRequest, Response | None, bool], None],
     ) -> None:
-        self._network = network
+        self._ways = ways
         self._layer = layer
         self._identifiers = identifiers
         #: The monotonic clock of the transactions.
@@ -46,14 +62,12 @@ class Delivery:
         was because there is no way to the subscriber.
         """
         subscription = notify.subscription
-        flow = self._network.existing(subscription.flow) if subscription.by_flow else None
+        flow = self._ways.existing(subscription.flow) if subscription.by_flow else None
         if flow is None:
             target = next_hop(subscription)
-            flow = self._network.ready(target, notify.size, subscription.flow)
+            flow = self._ways.ready(target, notify.size, subscription.flow)
             if flow is None:
-                found: Deferred[Flow] = self._network.flow_to(
-                    target, notify.size, subscription.flow
-                )
+                found: Deferred[Flow] = self._ways.flow_to(target, notify.size, subscription.flow)
                 found.addCallback(self._start, aor, notify)
                 found.addErrback(self._unreachable, aor, notify)
                 return
@@ -65,7 +79,7 @@ class Delivery:
         def done(response: Response | None, _: float) -> None:
             failed = response is None and transaction.failure == "transport"
             if response is None and not failed:
-                self._network.failed(flow)
+                self._ways.failed(flow)
             self._answered(aor, notify, response, failed)
 
         transaction = self._layer.send(

@@ -14,33 +14,18 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from simplestack import __version__
-from simplestack.app.authentication import Authenticator
 from simplestack.app.control import ControlFactory
 from simplestack.app.control import listen as listen_control
-from simplestack.app.deadlines import Deadlines
-from simplestack.app.delivery import Delivery
-from simplestack.app.identifiers import RandomIdentifiers
-from simplestack.app.placing import Placing
+from simplestack.app.core import Core
 from simplestack.app.plugins import make_roles
-from simplestack.app.resident import Residents
 from simplestack.app.settings import Settings, SettingsError
-from simplestack.app.sipturn import Decide, SIPService
-from simplestack.app.turn import Turns
-from simplestack.event.limits import Limits as SubscriptionLimits
-from simplestack.event.notifier import Notifier
-from simplestack.event.subscription import Subscribing
 from simplestack.interfaces import IRole
 from simplestack.net.connections import StreamLimits
 from simplestack.net.endpoints import parse_listen
 from simplestack.net.network import ListenError, Network
-from simplestack.sip.digest import Nonces
-from simplestack.state import ResourceState
 from simplestack.store.credentials import CredentialTable, SQLCredentials
 from simplestack.store.errors import StoreError
 from simplestack.store.sql import SQLStore
-from simplestack.transaction.layer import Limits as TransactionLimits
-from simplestack.transaction.layer import TransactionLayer
-from simplestack.transaction.useragent import Capabilities
 
 __all__ = ["Stack"]
 
@@ -48,8 +33,6 @@ T = TypeVar("T")
 
 #: How often the credential source is asked whether it has changed, in seconds.
 CREDENTIALS_INTERVAL = 0.5
-#: Option tags of the extensions that requests may require (RFC 3261 §8.2.2.3).
-EXTENSIONS = ("path", "outbound")
 
 
 class Stack(Service):
@@ -74,80 +57,21 @@ class Stack(Service):
         self._ready: Deferred[Any] = Deferred()
         self._started = 0.0
 
-        identifiers = RandomIdentifiers()
-        packages = {package.name: package for role in self.roles for package in role.packages}
-        limits = SubscriptionLimits(
-            min_expires=settings.subscribe_min_expires,
-            max_expires=settings.subscribe_max_expires,
-            per_resource=settings.max_subscriptions,
-            per_watcher=settings.max_subscriptions_per_watcher,
-            waiting=settings.max_waiting,
-            waiting_time=settings.waiting_time,
-        )
-        subscribing = Subscribing(packages, limits)
-
-        def notifier(state: ResourceState) -> Notifier:
-            return Notifier(state, packages, limits)
-
         try:
             self.store = SQLStore(settings.store, reactor)
             listen = [parse_listen(text) for text in settings.listen]
         except (StoreError, ValueError) as error:
             raise SettingsError(str(error)) from None
-        self.authenticator = Authenticator(
-            SQLCredentials(self.store),
-            settings.domains,
-            Nonces(os.urandom(32), time.time(), settings.nonce_lifetime, settings.max_nonces),
-            identifiers,
-        )
-        self.residents = Residents(self.store, notifier, time.time, settings.resident_idle)
-        self.deadlines = Deadlines(time.time())
-        self.turns = Turns(
-            roles=self.roles,
-            subscribing=subscribing,
-            residents=self.residents,
-            deadlines=self.deadlines,
-            store=self.store,
-            clock=time.time,
-        )
-        decides: dict[str, Decide] = {
-            method: role.decide for role in self.roles for method in role.methods
-        }
-        if packages:
-            decides["SUBSCRIBE"] = subscribing.decide
-        self.capabilities = Capabilities(
-            methods=(*decides, "OPTIONS"),
-            domains=settings.domains,
-            content_types={},
-            extensions=EXTENSIONS,
-            events=tuple(packages),
-        )
-        self.sip = SIPService(
-            decides,
-            self.capabilities,
-            Placing(settings.domains),
-            self.authenticator,
-            identifiers,
-            self.turns,
-            time.monotonic,
-        )
-        self.layer = TransactionLayer(
-            self.sip.deliver,
-            identifiers,
-            limits=TransactionLimits(server_transactions=settings.max_transactions),
-        )
-        self.sip.layer = self.layer
+        self.core = Core(settings, self.roles, self.store, SQLCredentials(self.store))
         self.network = Network(
             reactor,
-            self.layer,
+            self.core.layer,
             [spec._replace(advertise=spec.advertise or settings.advertise) for spec in listen],
             stream_limits=StreamLimits(
                 total=settings.max_connections, idle=settings.connection_idle
             ),
         )
-        self.turns.delivery = Delivery(
-            self.network, self.layer, identifiers, time.monotonic, self.turns.notified
-        )
+        self.core.connect(self.network)
 
     def privilegedStartService(self) -> None:
         """Look at the store and open the listeners, while that is still allowed.
@@ -171,13 +95,13 @@ class Stack(Service):
         """Begin to serve, and take up what the store holds."""
         super().startService()
         self._started = time.time()
-        self.store.on_failure = self.turns.distrust
+        self.store.on_failure = self.core.turns.distrust
         self._ready = self._take_up()
         self._ready.addErrback(self._not_taken_up)
         for interval, act in (
-            (1.0, self.turns.tick),
+            (1.0, self.core.turns.tick),
             (CREDENTIALS_INTERVAL, self._refresh_credentials),
-            (60.0, self.residents.sweep),
+            (60.0, self.core.residents.sweep),
         ):
             loop = LoopingCall(act)
             loop.clock = self.reactor
@@ -203,12 +127,12 @@ class Stack(Service):
         """Load when the clock is next needed for each AOR, and tell all subscribers their state."""
         yield self.store.start()
         for aor, when in (yield self.store.deadlines()):
-            self.deadlines.set(aor, when)
+            self.core.deadlines.set(aor, when)
         subscribed: list[str] = yield self.store.subscribed()
         # Spread, so that a restart is no storm for the clients or for us.
         step = self.settings.restart_window / max(1, len(subscribed))
         for number, aor in enumerate(subscribed):
-            self.reactor.callLater(number * step, self.turns.wake, aor)
+            self.reactor.callLater(number * step, self.core.turns.wake, aor)
         if subscribed:
             self.log.info(
                 "{count} users have subscribers, who are told over {window} s",
@@ -222,7 +146,7 @@ class Stack(Service):
 
     def _refresh_credentials(self) -> Deferred[Any]:
         # While the database is away the credentials that are known serve on.
-        return self.authenticator.refresh().addErrback(lambda _: None)
+        return self.core.authenticator.refresh().addErrback(lambda _: None)
 
     def stopService(self) -> Deferred[Any]:
         """Stop to serve: nothing that survives a restart is ended, what waits is committed."""
@@ -253,9 +177,9 @@ class Stack(Service):
             "listening": self._places,
             "store": self._store_shown(),
             **counts,
-            "users_in_memory": len(self.residents),
+            "users_in_memory": len(self.core.residents),
             "commit_queue_age_seconds": round(self.store.queue_age(), 3),
-            "transactions": self.layer.counts(),
+            "transactions": self.core.layer.counts(),
             "network": self.network.counts(),
         }
 

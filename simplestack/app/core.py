@@ -1,0 +1,129 @@
+"""The heart of the service: everything but sockets and the database.
+
+Time comes by two clocks: the wall clock for what expires, the monotonic one for transactions.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from simplestack.app.authentication import Authenticator
+from simplestack.app.deadlines import Deadlines
+from simplestack.app.delivery import Delivery, Ways
+from simplestack.app.identifiers import RandomIdentifiers
+from simplestack.app.placing import Placing
+from simplestack.app.resident import Residents
+from simplestack.app.settings import Settings
+from simplestack.app.sipturn import Decide, SIPService
+from simplestack.app.turn import Turns
+from simplestack.event.limits import Limits as SubscriptionLimits
+from simplestack.event.notifier import Notifier
+from simplestack.event.subscription import Subscribing
+from simplestack.interfaces import ICredentialSource, IRole, IStore
+from simplestack.sip.digest import Nonces
+from simplestack.state import ResourceState
+from simplestack.transaction.layer import Limits as TransactionLimits
+from simplestack.transaction.layer import TransactionLayer
+from simplestack.transaction.useragent import Capabilities
+
+__all__ = ["SYSTEM_CLOCKS", "Clocks", "Core"]
+
+#: Option tags of the extensions that requests may require (RFC 3261 §8.2.2.3).
+EXTENSIONS = ("path", "outbound")
+
+
+class Clocks(NamedTuple):
+    """The two clocks, in seconds."""
+
+    wall: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+
+
+SYSTEM_CLOCKS = Clocks()
+
+
+class Core:
+    """The roles on one store, from parsed message to parsed message.
+
+    Feed ``layer``; give ``connect`` the ways to peers before that.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        roles: Sequence[IRole],
+        store: IStore,
+        credentials: ICredentialSource,
+        clocks: Clocks = SYSTEM_CLOCKS,
+        identifiers: RandomIdentifiers | None = None,
+    ) -> None:
+        self.settings = settings
+        self.roles = roles
+        self.store = store
+        self.clocks = clocks
+        self.identifiers = identifiers = identifiers or RandomIdentifiers()
+        packages = {package.name: package for role in roles for package in role.packages}
+        limits = SubscriptionLimits(
+            min_expires=settings.subscribe_min_expires,
+            max_expires=settings.subscribe_max_expires,
+            per_resource=settings.max_subscriptions,
+            per_watcher=settings.max_subscriptions_per_watcher,
+            waiting=settings.max_waiting,
+            waiting_time=settings.waiting_time,
+        )
+        subscribing = Subscribing(packages, limits)
+
+        def notifier(state: ResourceState) -> Notifier:
+            return Notifier(state, packages, limits)
+
+        self.authenticator = Authenticator(
+            credentials,
+            settings.domains,
+            Nonces(
+                identifiers.octets(32), clocks.wall(), settings.nonce_lifetime, settings.max_nonces
+            ),
+            identifiers,
+        )
+        self.residents = Residents(store, notifier, clocks.wall, settings.resident_idle)
+        self.deadlines = Deadlines(clocks.wall())
+        self.turns = Turns(
+            roles=roles,
+            subscribing=subscribing,
+            residents=self.residents,
+            deadlines=self.deadlines,
+            store=store,
+            clock=clocks.wall,
+        )
+        decides: dict[str, Decide] = {
+            method: role.decide for role in roles for method in role.methods
+        }
+        if packages:
+            decides["SUBSCRIBE"] = subscribing.decide
+        self.capabilities = Capabilities(
+            methods=(*decides, "OPTIONS"),
+            domains=settings.domains,
+            content_types={},
+            extensions=EXTENSIONS,
+            events=tuple(packages),
+        )
+        self.sip = SIPService(
+            decides,
+            self.capabilities,
+            Placing(settings.domains),
+            self.authenticator,
+            identifiers,
+            self.turns,
+            clocks.monotonic,
+        )
+        self.layer = TransactionLayer(
+            self.sip.deliver,
+            identifiers,
+            limits=TransactionLimits(server_transactions=settings.max_transactions),
+        )
+        self.sip.layer = self.layer
+
+    def connect(self, ways: Ways) -> None:
+        """Send NOTIFY requests by these ways."""
+        self.turns.delivery = Delivery(
+            ways, self.layer, self.identifiers, self.clocks.monotonic, self.turns.notified
+        )
