@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from OpenSSL import SSL, crypto
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -91,9 +91,10 @@ class Network:
             layer.reopen = self.reopen
 
     def start(self) -> Deferred[list[ListenSpec]]:
-        """Listen everywhere; the result has the ports that the system chose.
+        """Listen everywhere; the result, there at once, has the ports that the system chose.
 
-        Fails with ListenError if a place can't be had, and then listens nowhere.
+        Fails with ListenError if a place can't be had; those that could are given up, which
+        takes the reactor a turn.
         """
         places: list[ListenSpec] = []
         self.clockwork.start()
@@ -103,8 +104,8 @@ class Network:
             for spec in self.listen:
                 places.append(self._listen(spec))
         except (CannotListenError, OSError, ValueError) as error:
-            failure = Failure(ListenError(_explain(self.listen[len(places)], error)))
-            return self.stop().addCallback(lambda _: failure)
+            self.stop()
+            return fail(ListenError(_explain(self.listen[len(places)], error)))
         return succeed(places)
 
     def stop(self) -> Deferred[None]:

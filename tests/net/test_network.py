@@ -327,6 +327,7 @@ class ListeningTests(NetworkCase):
             error = await self.refused(stack)
             self.assertIn(f"can't listen on {taken.replace(':', ' 127.0.0.1:')}", error)
             self.assertIn("another program has the port", error)
+            await deferLater(reactor, 0, lambda: None)
             await self.start(f"{first}:{port}:interface=127.0.0.1")
 
     @asynchronous
