@@ -6,8 +6,8 @@ from typing import NamedTuple, cast
 
 from twisted.internet.defer import Deferred
 
-from simplestack.app.identifiers import RandomIdentifiers
 from simplestack.interfaces import Credential, ICredentialSource
+from simplestack.net.identifiers import RandomIdentifiers
 from simplestack.sip.digest import (
     NONCE_RANDOM_LENGTH,
     Nonces,

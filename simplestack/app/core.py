@@ -10,7 +10,6 @@ from typing import NamedTuple
 from simplestack.app.authentication import Authenticator
 from simplestack.app.deadlines import Deadlines
 from simplestack.app.delivery import Delivery, Ways
-from simplestack.app.identifiers import RandomIdentifiers
 from simplestack.app.placing import Placing
 from simplestack.app.resident import Residents
 from simplestack.app.settings import Settings
@@ -20,6 +19,7 @@ from simplestack.event.limits import Limits as SubscriptionLimits
 from simplestack.event.notifier import Notifier
 from simplestack.event.subscription import Subscribing
 from simplestack.interfaces import ICredentialSource, IRole, IStore
+from simplestack.net.identifiers import RandomIdentifiers
 from simplestack.sip.digest import Nonces
 from simplestack.state import ResourceState
 from simplestack.transaction.layer import Limits as TransactionLimits

@@ -1,4 +1,4 @@
-"""The source of identifiers for the running service."""
+"""Identifiers from the randomness of the operating system, for server and client."""
 
 from binascii import b2a_hex
 from collections.abc import Callable
