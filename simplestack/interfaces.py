@@ -140,12 +140,33 @@ class IApplicationUsage(Interface):
     default_namespace = Attribute("str: for unprefixed names in node selectors.")
     content_type = Attribute("str: MIME type of its documents.")
     namespaces = Attribute("tuple[str, ...]: what xcap-caps lists.")
+    gathers = Attribute('str: name of the global document made of all users\' of that name, or "".')
 
     def authorize(owner: str, identity: str, method: str) -> bool:
         """Whether the identity may do this to a document of the owner ("" is the global tree)."""
 
     def check(document: Document, root: Any, documents: Mapping[str, Document]) -> None:
-        """Raise ``documents.xcaperror.XCAPError`` where constraints or the schema are violated."""
+        """Raise DocumentError or ``xcap.errors.ConflictError`` where constraints are violated.
+
+        ``root`` is the parsed document, ``documents`` are those of the owner before the change.
+        """
+
+    def claims(root: Any) -> Mapping[str, str]:
+        """Values that no other document of this usage on the server may have.
+
+        Each with the percent-encoded node selector of where it stands.
+        """
+
+    def computed(
+        owner: str, path: str, documents: Mapping[str, Document], root: str
+    ) -> bytes | None:
+        """The content of a document that the server computes, None of any other.
+
+        ``root`` is the XCAP root URI.
+        """
+
+    def gathered(documents: tuple[Document, ...]) -> bytes:
+        """The content of the global document ``gathers``, from those of all users."""
 
 
 class Credential(NamedTuple):
@@ -160,6 +181,8 @@ class Credential(NamedTuple):
 
 class ICredentialSource(Interface):
     """Where users and their secrets come from.  *Plug-in*."""
+
+    name = Attribute("str: the name by which settings choose it.")
 
     def lookup(username: str, domain: str) -> Any:
         """A Deferred of a Credential, or of None where there is no such user."""

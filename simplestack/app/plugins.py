@@ -5,13 +5,21 @@ from collections.abc import Callable
 from twisted.plugin import getPlugins
 
 from simplestack.app.settings import Settings, SettingsError
-from simplestack.interfaces import ICompositionPolicy, IRole
+from simplestack.interfaces import (
+    ICompositionPolicy,
+    ICredentialSource,
+    IEventPackage,
+    IRole,
+)
+from simplestack.roles.packages import Packages
 from simplestack.roles.presence import PresenceAgent
 from simplestack.roles.regevent import RegEvent
 from simplestack.roles.registrar import Registrar
 from simplestack.roles.watcherinfo import WatcherInfo
+from simplestack.store.credentials import SQLCredentials
+from simplestack.store.sql import SQLStore
 
-__all__ = ["composition_policy", "make_roles"]
+__all__ = ["composition_policy", "credential_source", "make_roles"]
 
 
 def composition_policy(name: str) -> ICompositionPolicy:
@@ -34,12 +42,32 @@ def make_roles(settings: Settings) -> list[IRole]:
     for name in ("registrar", "presence", "reg"):
         if name in settings.roles:
             roles[name] = _MAKE[name](settings)
+    found = list(getPlugins(IEventPackage))
+    if found:
+        roles["packages"] = Packages(found)
     if "winfo" in settings.roles:
         # A template over whatever is served beside it.
         roles["winfo"] = WatcherInfo(
             [package for role in roles.values() for package in role.packages]
         )
-    return [roles[name] for name in settings.roles if name in roles]
+    return [roles[name] for name in (*settings.roles, "packages") if name in roles]
+
+
+def credential_source(settings: Settings, store: SQLStore) -> ICredentialSource:
+    """Where the settings say that users come from.
+
+    Raises SettingsError where there is no plug-in of this name.
+    """
+    name = settings.credentials
+    if name == "store":
+        return SQLCredentials(store)
+    found = {source.name: source for source in getPlugins(ICredentialSource)}
+    if name not in found:
+        raise SettingsError(
+            f"there is no credential source {name!r}; there are {', '.join(['store', *sorted(found)])}"
+        )
+    source: ICredentialSource = found[name]
+    return source
 
 
 def _registrar(settings: Settings) -> IRole:

@@ -29,6 +29,8 @@ class Settings:
     xcap: tuple[str, ...] = ("tcp:8080:interface=127.0.0.1",)
     #: The XCAP root as clients see it; "" is derived from the first endpoint.
     xcap_root: str = ""
+    #: Where users come from: "store", or the name of a plug-in.
+    credentials: str = "store"
     #: A SQLAlchemy URL.
     store: str = "sqlite:///simplestack.db"
     #: The roles to run.

@@ -17,13 +17,13 @@ from simplestack import __version__
 from simplestack.app.control import ControlFactory
 from simplestack.app.control import listen as listen_control
 from simplestack.app.core import Core
-from simplestack.app.plugins import make_roles
+from simplestack.app.plugins import credential_source, make_roles
 from simplestack.app.settings import Settings, SettingsError
 from simplestack.interfaces import IRole
 from simplestack.net.connections import StreamLimits
 from simplestack.net.endpoints import parse_listen
 from simplestack.net.network import ListenError, Network
-from simplestack.store.credentials import CredentialTable, SQLCredentials
+from simplestack.store.credentials import CredentialTable
 from simplestack.store.errors import StoreError
 from simplestack.store.sql import SQLStore
 
@@ -62,7 +62,7 @@ class Stack(Service):
             listen = [parse_listen(text) for text in settings.listen]
         except (StoreError, ValueError) as error:
             raise SettingsError(str(error)) from None
-        self.core = Core(settings, self.roles, self.store, SQLCredentials(self.store))
+        self.core = Core(settings, self.roles, self.store, credential_source(settings, self.store))
         self.network = Network(
             reactor,
             self.core.layer,

@@ -29,6 +29,8 @@ class SQLCredentials:
     Domains are compared in lower case (RFC 3261 §19.1.4), user names as they are.
     """
 
+    name = "store"
+
     def __init__(self, store: SQLStore) -> None:
         self._readers = store.readers
         self._credentials: Reader[tuple[str, str], Credential | None] = Reader(

@@ -120,6 +120,8 @@ class MemoryStore:
 class MemoryCredentials:
     """Credentials in a dict, for tests."""
 
+    name = "memory"
+
     def __init__(self, *credentials: Credential) -> None:
         self._credentials: dict[tuple[str, str], Credential] = {}
         self._version = 0
