@@ -36,6 +36,7 @@ settings = Settings(
     # waiting_time=604800,
     # max_waiting=100,
     #
+    # digest_algorithms=["SHA-512-256", "SHA-256", "MD5"],
     # nonce_lifetime=300,
     # max_nonces=100_000,
     #

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from simplestack.interfaces import Credential, ICredentialSource
 from simplestack.net.identifiers import RandomIdentifiers
 from simplestack.sip.digest import (
+    ALGORITHMS,
     NONCE_RANDOM_LENGTH,
     Nonces,
     authentication_info,
@@ -55,7 +56,8 @@ class Authenticator:
     """Verifies credentials, and knows which users exist.
 
     Credentials are asked for once and kept until ``refresh`` sees another version of the source.
-    Of a user who doesn't exist nothing is kept.
+    Of a user who doesn't exist nothing is kept.  Credentials by an algorithm that is not among
+    ``algorithms`` are refused, so that leaving one out keeps it from being used.
     """
 
     def __init__(
@@ -64,8 +66,10 @@ class Authenticator:
         domains: Collection[str],
         nonces: Nonces,
         identifiers: RandomIdentifiers,
+        algorithms: Sequence[str] = ALGORITHMS,
     ) -> None:
         self._source = source
+        self._algorithms = tuple(algorithms)
         self._domains = frozenset(domains)
         self._nonces = nonces
         self._identifiers = identifiers
@@ -95,7 +99,8 @@ class Authenticator:
                     break
                 claim.asked = True
                 return self._look_up(username, claim.realm)
-            ha1 = _secret(known, credentials.algorithm)
+            algorithm = credentials.algorithm
+            ha1 = _secret(known, algorithm) if algorithm in self._algorithms else ""
             if ha1 and verify(credentials, ha1, claim.method, claim.body):
                 if self._nonces.use(credentials.param("nonce"), credentials.nonce_count, now):
                     return Verified(_aor(username, claim.realm), credentials, ha1)
@@ -103,11 +108,14 @@ class Authenticator:
         raise self.challenge(claim.realm, now)
 
     def challenge(self, realm: str, now: float, stale: bool = False) -> SIPError:
-        """401 with one challenge for each algorithm, the strongest first (RFC 8760 §2.4)."""
+        """401 with one challenge for each algorithm, the preferred one first (RFC 8760 §2.3)."""
         nonce = self._nonces.mint(now, self._identifiers.octets(NONCE_RANDOM_LENGTH))
         return SIPError(
             401,
-            headers=[("WWW-Authenticate", value) for value in challenges(realm, nonce, stale)],
+            headers=[
+                ("WWW-Authenticate", value)
+                for value in challenges(realm, nonce, stale, algorithms=self._algorithms)
+            ],
         )
 
     def info(self, verified: Verified, now: float) -> str | None:

@@ -83,6 +83,7 @@ class Core:
                 identifiers.octets(32), clocks.wall(), settings.nonce_lifetime, settings.max_nonces
             ),
             identifiers,
+            settings.digest_algorithms,
         )
         self.residents = Residents(store, notifier, clocks.wall, settings.resident_idle)
         self.deadlines = Deadlines(clocks.wall())

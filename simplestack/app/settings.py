@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Self
 
+from simplestack.sip.digest import ALGORITHMS
+
 __all__ = ["ROLE_NAMES", "Settings", "SettingsError"]
 
 #: The roles in the order in which they are shown.
@@ -81,6 +83,8 @@ class Settings:
     max_documents: int = 32
 
     # Authentication (RFC 7616, RFC 8760)
+    #: The Digest algorithms that are offered and accepted, the preferred one first.
+    digest_algorithms: tuple[str, ...] = ALGORITHMS
     nonce_lifetime: int = 300
     max_nonces: int = 100_000
 
@@ -108,6 +112,11 @@ class Settings:
                 raise SettingsError(
                     f"there is no role {role!r}; --roles takes {','.join(ROLE_NAMES)}"
                 )
+        if not self.digest_algorithms or not set(self.digest_algorithms) <= set(ALGORITHMS):
+            raise SettingsError(
+                f"the Digest algorithms are {','.join(self.digest_algorithms)!r};"
+                f" --digest takes one or more of {','.join(ALGORITHMS)}"
+            )
         if self.default_handling not in ("confirm", "allow", "block", "polite-block"):
             raise SettingsError(
                 f"default_handling is {self.default_handling!r};"

@@ -43,6 +43,7 @@ class Options(usage.Options):
         self["listen"] = []
         self["xcap"] = []
         self["roles"] = []
+        self["digest"] = []
 
     def opt_domain(self, name: str) -> None:
         """A domain to serve, repeatable; localhost where none is given"""
@@ -65,6 +66,10 @@ class Options(usage.Options):
     def opt_roles(self, names: str) -> None:
         """Which roles to run, of registrar,presence,reg,winfo,xcap; all where none is named"""
         self["roles"].append(names)
+
+    def opt_digest(self, names: str) -> None:
+        """Digest algorithms to offer, the preferred one first: SHA-512-256,SHA-256,MD5 where none is named; MD5 alone for phones that give up at the sight of another"""
+        self["digest"].append(names)
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Parse; what is wrong is said in one line on stderr, and the exit status is 2."""
@@ -96,6 +101,7 @@ class Options(usage.Options):
             store=self["store"],
             roles=split_names(self["roles"]) or ROLE_NAMES,
             control=self["control"],
+            digest_algorithms=split_names(self["digest"]) or Settings.digest_algorithms,
             advertise=self["advertise"],
         )
 
