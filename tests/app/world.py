@@ -1,0 +1,485 @@
+"""A whole service without sockets, phones around it, and a clock that only tests move.
+
+The ``Core`` of the application and every phone have a real transaction layer; between them is a
+network that loses what a test tells it to lose, and nothing else.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from heapq import heappop, heappush
+from itertools import count
+from math import floor
+from random import Random
+
+from twisted.internet.defer import Deferred, fail
+
+from simplestack.app.core import Clocks, Core
+from simplestack.app.plugins import make_roles
+from simplestack.app.settings import Settings
+from simplestack.interfaces import Credential, IRole
+from simplestack.net.identifiers import RandomIdentifiers
+from simplestack.sip.digest import authorize, choose, ha1
+from simplestack.sip.errors import ParseError, SIPError
+from simplestack.sip.fields import Challenge, parse_challenge
+from simplestack.sip.framer import KeepAlive, StreamFramer
+from simplestack.sip.message import Request, Response, parse_message
+from simplestack.sip.uri import Uri
+from simplestack.store.memory import MemoryCredentials, MemoryStore
+from simplestack.transaction.flow import Flow
+from simplestack.transaction.layer import TransactionLayer
+from simplestack.transaction.transaction import ServerTransaction
+from tests.wire import Counting
+
+__all__ = ["EPOCH", "NoAnswer", "Phone", "World", "credential"]
+
+#: The wall clock when a world begins.
+EPOCH = 1_700_000_000.0
+#: Where the service is.
+SERVER = ("192.0.2.1", 5060)
+PASSWORD = "the password"
+
+Message = Request | Response
+
+
+def credential(username: str, domain: str, password: str = PASSWORD) -> Credential:
+    """What is kept of a user's password."""
+    secrets = [
+        ha1(algorithm, username, domain, password)
+        for algorithm in ("SHA-512-256", "SHA-256", "MD5")
+    ]
+    return Credential(username, domain, *secrets)
+
+
+class NoAnswer:
+    """What a phone gets in place of a final response where none came."""
+
+    def __init__(self, failure: str | None) -> None:
+        self.failure = failure
+
+    def __repr__(self) -> str:
+        return f"<NoAnswer: {self.failure}>"
+
+
+class End:
+    """One end of a link: a flow, as the transaction layer sees it."""
+
+    def __init__(
+        self, link: "Link", side: int, local: tuple[str, int], remote: tuple[str, int]
+    ) -> None:
+        self._link = link
+        self._side = side
+        self.transport = link.transport
+        self.reliable = link.transport != "udp"
+        self.secure = link.transport == "tls"
+        self.local = local
+        self.remote = remote
+        self.alive = True
+
+    @property
+    def key(self) -> str:
+        """The flow in text."""
+        host, port = self.local
+        peer, peer_port = self.remote
+        return f"{self.transport}:{host}:{port}>{peer}:{peer_port}"
+
+    def send(self, data: bytes) -> None:
+        """Put a message on the link."""
+        if self.alive:
+            self._link.carry(self._side, data)
+
+    def toward(self, remote: tuple[str, int]) -> "End":
+        """The flow of the same socket to another address."""
+        if remote == self.remote or self.reliable:
+            return self
+        return self._link.world.link_to(remote).ends[0]
+
+
+class Link:
+    """A way between the service (side 0) and an address (side 1)."""
+
+    def __init__(
+        self, world: "World", transport: str, there: tuple[str, int], phone: "Phone | None"
+    ) -> None:
+        self.world = world
+        self.transport = transport
+        self.phone = phone
+        self.ends = (End(self, 0, SERVER, there), End(self, 1, there, SERVER))
+        self._framers = (StreamFramer(), StreamFramer())
+        #: How many of the next messages are lost, by the side that sends them.
+        self.losing = [0, 0]
+        #: While it is cut everything is lost.
+        self.cut = False
+        #: The probability that a message is lost.
+        self.loss = 0.0
+
+    def carry(self, side: int, data: bytes) -> None:
+        """Take a message from a side."""
+        world = self.world
+        world.log.append((world.now, self, side, data))
+        if self.transport == "udp":
+            lost = self.cut or (self.loss and world.random.random() < self.loss)
+            if self.losing[side]:
+                self.losing[side] -= 1
+                lost = True
+            if lost:
+                return
+        world.at(world.now, lambda: self._arrive(1 - side, data))
+
+    def _arrive(self, side: int, data: bytes) -> None:
+        end = self.ends[side]
+        if not end.alive or (side == 1 and self.phone is None):
+            return
+        layer = self.world.core.layer if self.phone is None or side == 0 else self.phone.layer
+        now = self.world.now
+        try:
+            if self.transport == "udp":
+                messages: Sequence[Message | KeepAlive] = [parse_message(data)]
+            else:
+                messages = self._framers[side].feed(data)
+        except ParseError as error:
+            layer.reject(error, end, now)
+        else:
+            for message in messages:
+                if not isinstance(message, KeepAlive):
+                    layer.receive(message, end, now)
+
+    def close(self) -> None:
+        """End a connection; both sides learn of it."""
+        for end in self.ends:
+            end.alive = False
+        now = self.world.now
+        self.world.core.layer.flow_closed(self.ends[0], now)
+        if self.phone is not None:
+            self.phone.layer.flow_closed(self.ends[1], now)
+
+
+class Phone:
+    """A user agent: answers challenges and NOTIFY requests by itself, and keeps what it gets."""
+
+    def __init__(
+        self,
+        world: "World",
+        user: str,
+        domain: str,
+        transport: str = "udp",
+        name: str = "",
+        password: str = PASSWORD,
+    ) -> None:
+        self.world = world
+        self.user = user
+        self.domain = domain
+        self.aor = f"sip:{user}@{domain}"
+        self.name = name or user
+        self.transport = transport
+        self.password = password
+        number = next(world.numbers)
+        self.address = (f"198.51.100.{number}", 5060)
+        self.contact = f"<sip:{user}@{self.address[0]}:5060" + (
+            ">" if transport == "udp" else f";transport={transport}>"
+        )
+        self.identifiers = Counting(f"{self.name}{number}")
+        self.layer = TransactionLayer(self._deliver, self.identifiers)
+        self.link = world.connect(self)
+        #: Final responses, NOTIFY requests and missing answers, in the order in which they came.
+        self.inbox: deque[Message | NoAnswer] = deque()
+        #: What the next NOTIFY requests are answered with; 0 is nothing.  Then 200.
+        self.replies: deque[tuple[int, dict[str, list[str]]]] = deque()
+        #: How many challenges it has answered.
+        self.challenged = 0
+        self._challenge: Challenge | None = None
+        self._nonce: str | None = None
+        self._count = 0
+        self._sequence = count(1)
+
+    def request(
+        self,
+        method: str,
+        uri: str,
+        headers: dict[str, list[str]] | None = None,
+        body: bytes = b"",
+    ) -> Request:
+        """A request with the header fields that are given, and the mandatory ones."""
+        complete: dict[str, list[str]] = {
+            "Max-Forwards": ["70"],
+            "From": [f"<{self.aor}>;tag={self.identifiers.tag()}"],
+            "To": [f"<{self.aor if method == 'REGISTER' else uri}>"],
+            "Call-ID": [f"{self.identifiers.tag()}@{self.address[0]}"],
+            "CSeq": [f"{next(self._sequence)} {method}"],
+        }
+        if method == "SUBSCRIBE":
+            complete["Contact"] = [self.contact]
+        complete.update(headers or {})
+        return Request(method, uri, complete, body)
+
+    def send(self, request: Request, secret: bool = True) -> None:
+        """Send a request; its final response goes to the inbox.
+
+        A challenge is answered once, but with ``secret`` false goes to the inbox as well.
+        """
+        if secret and self._challenge is not None:
+            self._authorize(request)
+        self._start(request, secret)
+
+    def ask(
+        self,
+        method: str,
+        uri: str,
+        headers: dict[str, list[str]] | None = None,
+        body: bytes = b"",
+    ) -> Response:
+        """Send a request and wait for its final response, which is taken from the inbox."""
+        self.send(self.request(method, uri, headers, body))
+        for _ in range(80):
+            self.world.run(0.0)
+            for message in self.inbox:
+                if isinstance(message, Response):
+                    self.inbox.remove(message)
+                    return message
+                assert not isinstance(message, NoAnswer), message
+            self.world.run(0.5)
+        raise AssertionError(f"{method} got no final response")
+
+    def notifies(self) -> list[Request]:
+        """The NOTIFY requests in the inbox, which is emptied."""
+        found = [message for message in self.inbox if isinstance(message, Request)]
+        self.inbox.clear()
+        return found
+
+    def _start(self, request: Request, secret: bool) -> None:
+        first = {name: values[:] for name, values in request.headers.items()}
+
+        def done(response: Response | None, now: float) -> None:
+            if response is None:
+                self.inbox.append(NoAnswer(transaction.failure))
+            elif (
+                response.status == 401
+                and secret
+                and (
+                    "Authorization" not in first
+                    or "stale=true" in (response.get("WWW-Authenticate") or "")
+                )
+            ):
+                self._learn(response)
+                again = Request(request.method, request.uri, first, request.body)
+                number, _, method = first["CSeq"][0].partition(" ")
+                again.set("CSeq", f"{int(number) + 1} {method}")
+                self._sequence = count(max(int(number) + 2, next(self._sequence)))
+                self._authorize(again)
+                self.challenged += 1
+                self._start(again, secret)
+            else:
+                self._follow(response)
+                self.inbox.append(response)
+
+        if self.transport != "udp" and not self.link.ends[1].alive:
+            self.link = self.world.connect(self)
+        flow = self.link.ends[1]
+        transaction = self.layer.start_request(request, flow, done, self.world.now)
+
+    def _learn(self, response: Response) -> None:
+        offers = [parse_challenge(value) for value in response.headers["WWW-Authenticate"]]
+        self._challenge = choose(offers)
+        self._nonce = None
+        self._count = 0
+
+    def _follow(self, response: Response) -> None:
+        _, found, rest = (response.get("Authentication-Info") or "").partition('nextnonce="')
+        if found:
+            self._nonce, self._count = rest.partition('"')[0], 0
+
+    def _authorize(self, request: Request) -> None:
+        challenge = self._challenge
+        assert challenge is not None
+        self._count += 1
+        secret = ha1(challenge.algorithm, self.user, challenge.param("realm"), self.password)
+        request.set(
+            "Authorization",
+            str(
+                authorize(
+                    challenge,
+                    self.user,
+                    secret,
+                    request.method,
+                    request.uri,
+                    self._count,
+                    "0a4f113b",
+                    request.body,
+                    self._nonce,
+                )
+            ),
+        )
+
+    def _deliver(self, request: Request, transaction: ServerTransaction | None, now: float) -> None:
+        self.inbox.append(request)
+        status, headers = self.replies.popleft() if self.replies else (200, {})
+        if transaction is not None and status:
+            response = request.response(status)
+            for name, values in headers.items():
+                response.headers[name] = values
+            transaction.respond(response, now)
+
+
+class World:
+    """The service and the phones around it."""
+
+    def __init__(
+        self,
+        users: Sequence[str] = ("alice@example.com", "bob@example.com", "carol@example.com"),
+        *,
+        settings: Settings | None = None,
+        roles: Sequence[IRole] | None = None,
+        seed: int = 0,
+    ) -> None:
+        domains = tuple(dict.fromkeys(user.partition("@")[2] for user in users))
+        self.settings = settings or Settings(domains=domains)
+        self.now = 0.0
+        self.random = Random(seed)
+        self.numbers = count(10)
+        self.store = MemoryStore()
+        self.credentials = MemoryCredentials()
+        for user in users:
+            self.add_user(user)
+        #: (time, link, side that sent, bytes) of all messages.
+        self.log: list[tuple[float, Link, int, bytes]] = []
+        self.phones: list[Phone] = []
+        self._links: dict[tuple[str, int], Link] = {}
+        self._connections: list[Link] = []
+        self._serial = count()
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._next_tick = 1.0
+        self.start(roles)
+
+    # The service
+
+    def start(self, roles: Sequence[IRole] | None = None) -> None:
+        """Make the service on the store as it is, and let it take up what is there."""
+        self.roles = make_roles(self.settings) if roles is None else roles
+        self.core = Core(
+            self.settings,
+            self.roles,
+            self.store,
+            self.credentials,
+            Clocks(lambda: EPOCH + self.now, lambda: self.now),
+            RandomIdentifiers(self.random.randbytes),
+        )
+        self.core.connect(self)
+        self.store.on_failure = self.core.turns.distrust
+        self.store.deadlines().addCallback(self._take_deadlines)
+        self.store.subscribed().addCallback(self._take_subscribed)
+
+    def _take_deadlines(self, deadlines: list[tuple[str, float]]) -> None:
+        for aor, when in deadlines:
+            self.core.deadlines.set(aor, when)
+
+    def _take_subscribed(self, aors: list[str]) -> None:
+        for aor in sorted(aors):
+            self.core.turns.wake(aor)
+
+    def restart(self, roles: Sequence[IRole] | None = None) -> None:
+        """The process dies, and another starts: what was not committed is gone."""
+        for link in self._connections:
+            if link.ends[0].alive:
+                link.close()
+        self._connections.clear()
+        # What is under way to the old process is lost with it, or comes to the new one.
+        self.start(roles)
+
+    def add_user(self, user: str, password: str = PASSWORD) -> None:
+        """Make a user."""
+        username, _, domain = user.partition("@")
+        self.credentials.put(credential(username, domain, password))
+
+    # The network
+
+    def phone(self, user: str, transport: str = "udp", name: str = "", **more: str) -> Phone:
+        """A phone of a user."""
+        username, _, domain = user.partition("@")
+        phone = Phone(self, username, domain, transport, name, **more)
+        self.phones.append(phone)
+        return phone
+
+    def connect(self, phone: Phone) -> Link:
+        """A link between a phone and the service."""
+        if phone.transport == "udp":
+            link = self._links[phone.address] = Link(self, "udp", phone.address, phone)
+            return link
+        link = Link(self, phone.transport, (phone.address[0], next(self.numbers) + 40000), phone)
+        self._connections.append(link)
+        return link
+
+    def link_to(self, address: tuple[str, int]) -> Link:
+        """The UDP link to an address, at which perhaps nobody is."""
+        if address not in self._links:
+            self._links[address] = Link(self, "udp", address, None)
+        return self._links[address]
+
+    def existing(self, key: str) -> End | None:
+        """The living flow of this key."""
+        for link in (*self._connections, *self._links.values()):
+            if link.ends[0].key == key and link.ends[0].alive:
+                return link.ends[0]
+        return None
+
+    def ready(self, uri: Uri, size: int = 0, prefer: str | None = None) -> End | None:
+        """The flow for a request to the URI, if that takes no waiting."""
+        if uri.param("transport") in (None, "udp") and uri.scheme != "sips":
+            return self.link_to((uri.host, uri.port or 5060)).ends[0]
+        return None if prefer is None else self.existing(prefer)
+
+    def flow_to(self, uri: Uri, size: int = 0, prefer: str | None = None) -> "Deferred[Flow]":
+        """The flow for a request to the URI: a new connection, where the phone can be reached."""
+        found: Deferred[Flow] = Deferred()
+        for phone in self.phones:
+            if phone.address[0] == uri.host and phone.transport != "udp" and not phone.link.cut:
+                phone.link = self.connect(phone)
+                self.at(self.now, partial(found.callback, phone.link.ends[0]))
+                return found
+        return fail(SIPError(503, text=f"no way to {uri}"))
+
+    def failed(self, flow: object) -> None:
+        """Learn that a request got no answer by this flow."""
+
+    # Time
+
+    def at(self, time: float, function: Callable[[], None]) -> None:
+        """Call a function when the clock comes to a time."""
+        heappush(self._events, (time, next(self._serial), function))
+
+    def run(self, seconds: float) -> None:
+        """Let everything happen that happens within so many seconds."""
+        until = self.now + seconds
+        while True:
+            layers = (self.core.layer, *[phone.layer for phone in self.phones])
+            times = [layer.next_wakeup() for layer in layers]
+            if self._events:
+                times.append(self._events[0][0])
+            due = min((time for time in times if time is not None), default=self._next_tick)
+            due = min(due, self._next_tick)
+            if due > until:
+                break
+            self.now = max(self.now, due)
+            while self._events and self._events[0][0] <= self.now:
+                heappop(self._events)[2]()
+            for layer in layers:
+                wakeup = layer.next_wakeup()
+                if wakeup is not None and wakeup <= self.now:
+                    layer.advance(self.now)
+            if self.now >= self._next_tick:
+                self._tick()
+        self.now = max(self.now, until)
+
+    def _tick(self) -> None:
+        self._next_tick = floor(self.now) + 1.0
+        self.core.turns.tick()
+        self.core.authenticator.refresh()
+        if floor(self.now) % 60 == 0:
+            self.core.residents.sweep()
+
+    # What there is
+
+    def stored(self, aor: str) -> set[object]:
+        """The records of an AOR in the store."""
+        records: list[object] = []
+        self.store.load(aor).addCallback(records.extend)
+        return set(records)
