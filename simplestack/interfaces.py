@@ -140,7 +140,8 @@ class IApplicationUsage(Interface):
     default_namespace = Attribute("str: for unprefixed names in node selectors.")
     content_type = Attribute("str: MIME type of its documents.")
     namespaces = Attribute("tuple[str, ...]: what xcap-caps lists.")
-    gathers = Attribute('str: name of the global document made of all users\' of that name, or "".')
+    unique = Attribute("bool: whether ``claims`` says anything.")
+    gathers = Attribute("str: name of the global document that is made of all users'; or empty.")
 
     def authorize(owner: str, identity: str, method: str) -> bool:
         """Whether the identity may do this to a document of the owner ("" is the global tree)."""

@@ -1,0 +1,299 @@
+"""HTTP for XCAP: a resource that mounts in any site, and a site with limits."""
+
+import gzip
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, NamedTuple
+
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.resource import IResource, NoResource
+from twisted.web.server import NOT_DONE_YET, Request, Site
+from zope.interface import implementer
+
+__all__ = ["Exchange", "XCAPResource", "XCAPSite"]
+
+_ALLOW: Final = b"GET, HEAD, PUT, DELETE, OPTIONS"
+#: Smaller bodies are not worth the time to compress them.
+_COMPRESSED_FROM: Final = 1024
+_PREFLIGHT: Final = {
+    b"Access-Control-Allow-Methods": _ALLOW,
+    b"Access-Control-Allow-Headers": (
+        b"Authorization, Content-Type, If-Match, If-None-Match, If-Modified-Since"
+    ),
+    b"Access-Control-Max-Age": b"3600",
+}
+_EXPOSED: Final = b"ETag, Last-Modified, WWW-Authenticate, Authentication-Info, Retry-After"
+_SAFE: Final = (b"GET", b"HEAD", b"OPTIONS")
+_SERVER: Final = b"simplestack"
+_DONE: Final = Failure(ConnectionDone())
+
+
+class Exchange(NamedTuple):
+    """A request as it came, and how it is answered."""
+
+    method: str
+    #: Path and query below where the resource is mounted, percent-encoded.
+    uri: bytes
+    #: The request target as the client wrote it.
+    target: bytes
+    #: By lower-case name; several of one name are joined by ", ".
+    headers: Mapping[str, str]
+    body: bytes
+    #: Whether it came over TLS.
+    secure: bool
+    #: Called once, with status, header fields and body.
+    respond: Callable[[int, tuple[tuple[str, str], ...], bytes], None]
+
+
+@implementer(IResource)
+class XCAPResource:
+    """Everything below an XCAP root, as a leaf of any site.
+
+    ``serve`` is called with each request.  ``max_body`` bounds the octets of a body; a site
+    other than ``XCAPSite`` reads the whole body before this can refuse it.  ``origins`` are
+    those that scripts of web pages may come from ("*" for any): by default none (CORS is off).
+    """
+
+    isLeaf = True
+
+    def __init__(
+        self,
+        serve: Callable[[Exchange], None],
+        *,
+        max_body: int = 262_144,
+        origins: Collection[str] = (),
+    ) -> None:
+        self._serve = serve
+        self.max_body = max_body
+        self._origins = frozenset(origin.encode() for origin in origins)
+
+    def render(self, request: Request) -> int:
+        """Take a request; the answer comes later (Twisted's IResource)."""
+        method = request.method
+        if self._origins:
+            self._share(request)
+        if method == b"OPTIONS":
+            request.setHeader(b"Allow", _ALLOW)
+            _Answer(request).respond(200, (), b"")
+            return NOT_DONE_YET
+        body = request.content.read() if request.content is not None else b""
+        answer = _Answer(request)
+        if len(body) > self.max_body:
+            answer.respond(413, _TEXT, _too_large(self.max_body))
+            return NOT_DONE_YET
+        target: bytes = request.uri
+        uri = target
+        if uri[:1] != b"/":
+            # "a server MUST accept the absolute-form in requests" (RFC 9112 §3.2.2)
+            _, found, rest = uri.partition(b"://")
+            uri = b"/" + rest.partition(b"/")[2] if found else b"/" + uri
+        if request.prepath:
+            uri = b"/" + b"/".join(uri.split(b"/")[len(request.prepath) + 1 :])
+        headers = {
+            name.decode("ascii").lower(): ", ".join(
+                [value.decode("utf-8", "surrogateescape") for value in values]
+            )
+            for name, values in request.requestHeaders.getAllRawHeaders()
+        }
+        self._serve(
+            Exchange(
+                method.decode("ascii", "replace"),
+                uri,
+                target,
+                headers,
+                body,
+                request.isSecure(),
+                answer.respond,
+            )
+        )
+        return NOT_DONE_YET
+
+    def getChildWithDefault(self, name: bytes, request: Request) -> IResource:
+        """A leaf has no children."""
+        child: IResource = NoResource()
+        return child
+
+    def putChild(self, path: bytes, child: IResource) -> None:
+        """A leaf has no children."""
+        raise ValueError("nothing can be put below the XCAP root")
+
+    def _share(self, request: Request) -> None:
+        """Let pages of the origins read the answer (the Fetch standard's CORS protocol)."""
+        origin = request.getHeader(b"origin")
+        if origin is None or not (origin in self._origins or b"*" in self._origins):
+            return
+        request.setHeader(b"Access-Control-Allow-Origin", origin)
+        request.setHeader(b"Access-Control-Expose-Headers", _EXPOSED)
+        request.setHeader(b"Vary", b"Origin")
+        if request.method == b"OPTIONS":
+            for name, value in _PREFLIGHT.items():
+                request.setHeader(name, value)
+
+
+_TEXT: Final = (("Content-Type", "text/plain; charset=utf-8"),)
+
+
+def _too_large(limit: int) -> bytes:
+    return b"the body is larger than %d octets\n" % limit
+
+
+class _Answer:
+    """Writes one response, unless the client has gone."""
+
+    __slots__ = ("_gone", "_request")
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._gone = False
+        request.notifyFinish().addErrback(self._lost)
+
+    def _lost(self, reason: object) -> None:
+        self._gone = True
+
+    def respond(self, status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> None:
+        """Write the response: status, header fields, and a body with its length."""
+        if self._gone:
+            return
+        request = self._request
+        request.setResponseCode(status)
+        fields = request.responseHeaders
+        fields.setRawHeaders(b"Server", [_SERVER])
+        for name, value in headers:
+            fields.addRawHeader(name.encode("ascii"), value.encode("utf-8", "surrogateescape"))
+        if request.method in _SAFE and status in (200, 304):
+            # "servers SHOULD indicate a no-cache directive" (RFC 4825 §9)
+            fields.addRawHeader(b"Cache-Control", b"no-cache")
+            if len(body) >= _COMPRESSED_FROM:
+                fields.addRawHeader(b"Vary", b"Accept-Encoding")
+                if _takes_gzip(request.getHeader(b"accept-encoding")):
+                    body = gzip.compress(body, 6, mtime=0)
+                    fields.addRawHeader(b"Content-Encoding", b"gzip")
+        if status != 304:
+            fields.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
+        request.write(body)
+        request.finish()
+
+
+def _takes_gzip(field: bytes | None) -> bool:
+    if field is None or b"gzip" not in field.lower():
+        return False
+    for each in field.lower().split(b","):
+        coding, *parameters = [part.strip() for part in each.split(b";")]
+        if coding in (b"gzip", b"x-gzip"):
+            for parameter in parameters:
+                name, _, value = parameter.partition(b"=")
+                if name.strip() == b"q" and not value.strip(b" 0."):
+                    return False
+            return True
+    return False
+
+
+class _Request(Request):
+    """A request whose body is bounded while it is read."""
+
+    #: None when the connection has gone.
+    channel: Any
+    _refused = False
+    _received = 0
+
+    def gotLength(self, length: int | None) -> None:
+        """The head has been read; Content-Length says too much, or nothing (chunked)."""
+        super().gotLength(length)
+        if length is not None and length > self._limit():
+            self._refuse()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """A piece of the body has been read."""
+        self._received += len(data)
+        if self._refused:
+            # What was under way is read, so that the client sees the answer; but not for ever.
+            if self._received > 16 * self._limit() and self.channel is not None:
+                self.channel.forceAbortClient()
+        elif self._received > self._limit():
+            self._refuse()
+        else:
+            super().handleContentChunk(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """The whole request has been read."""
+        if not self._refused:
+            super().requestReceived(command, path, version)
+        elif self.channel is not None:
+            self.channel.loseConnection()
+
+    def _limit(self) -> int:
+        limit: int = self.channel.site.max_body
+        return limit
+
+    def _refuse(self) -> None:
+        self._refused = True
+        # There is to be no "100 Continue" after this.
+        self.requestHeaders.removeHeader(b"Expect")
+        text = _too_large(self._limit())
+        transport: Any = self.channel.transport
+        transport.write(
+            b"HTTP/1.1 413 Content Too Large\r\nServer: simplestack\r\nConnection: close\r\n"
+            b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n%b"
+            % (len(text), text)
+        )
+
+
+class _Channel(HTTPChannel):
+    """A connection that counts."""
+
+    site: "XCAPSite"
+
+    def connectionMade(self) -> None:
+        self.site.connections += 1
+        super().connectionMade()
+
+    def connectionLost(self, reason: Failure = _DONE) -> None:
+        self.site.connections -= 1
+        super().connectionLost(reason)
+
+
+class XCAPSite(Site):
+    """A site of the XCAP resource alone, in which everything is bounded.
+
+    A connection is closed when nothing has come for ``timeout`` seconds, and a new one at once
+    while there are ``max_connections``.
+    """
+
+    def __init__(
+        self,
+        resource: XCAPResource,
+        reactor: Any,
+        *,
+        max_connections: int = 10_000,
+        timeout: float = 60.0,
+    ) -> None:
+        super().__init__(
+            resource,
+            requestFactory=_Request,
+            parsePOSTFormSubmission=False,
+            reactor=reactor,
+            timeout=timeout,
+        )
+        self.max_body = resource.max_body
+        self.max_connections = max_connections
+        self.connections = 0
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """HTTP/1.1 alone is negotiated over TLS."""
+        return [b"http/1.1"]
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """A connection, or None where there are too many."""
+        if self.connections >= self.max_connections:
+            return None
+        channel: Any = _Channel()
+        channel.factory = self
+        channel.site = self
+        channel.requestFactory = self.requestFactory
+        channel.callLater = self.reactor.callLater
+        channel.timeOut = self.timeOut
+        return channel
+
+    def log(self, request: Any) -> None:
+        """No access log: what matters is logged where it happens."""

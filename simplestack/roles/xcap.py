@@ -1,0 +1,50 @@
+"""The XCAP server as a role of the service (RFC 4825)."""
+
+from collections.abc import Collection, Iterable
+
+from zope.interface import implementer
+
+from simplestack.interfaces import IApplicationUsage, Identifiers, IEventPackage, IRole
+from simplestack.outcome import Incoming, Outcome
+from simplestack.sip.errors import SIPError
+from simplestack.sip.message import Response
+from simplestack.state import ChangeSet, ResourceState
+from simplestack.xcap.server import Limits, XCAPServer
+
+__all__ = ["XCAP"]
+
+
+@implementer(IRole)
+class XCAP:
+    """Serves the documents of these application usages over HTTP.
+
+    ``admins`` are the AORs that may read and write everybody's documents and the global ones;
+    ``root`` is the XCAP root URI as clients see it.  Limits are per document and per user.
+    """
+
+    name = "xcap"
+    methods: frozenset[str] = frozenset()
+    packages: tuple[IEventPackage, ...] = ()
+
+    def __init__(
+        self,
+        usages: Iterable[IApplicationUsage],
+        *,
+        max_document_size: int = 262_144,
+        max_documents: int = 32,
+        admins: Collection[str] = (),
+        root: str = "",
+    ) -> None:
+        limits = Limits(octets=max_document_size, documents=max_documents)
+        self.server = XCAPServer(usages, limits, admins=admins, root=root)
+        self.usages: tuple[IApplicationUsage, ...] = tuple(self.server.usages.values())
+
+    def decide(
+        self, incoming: Incoming, state: ResourceState, now: float, identifiers: Identifiers
+    ) -> Outcome[Response]:
+        """No SIP method is of this role."""
+        raise SIPError(405)
+
+    def expire(self, state: ResourceState, now: float) -> ChangeSet:
+        """Documents do not expire."""
+        return ChangeSet(state.aor)

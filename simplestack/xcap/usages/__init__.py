@@ -1,0 +1,1 @@
+"""The application usages that are shipped, one a file."""
