@@ -146,6 +146,41 @@ class FinalResponseTests(ClientCase):
         self.assertEqual(self.layer.counts()["client_transactions"], 0)
         self.assertEqual(self.heard, [(404, 1.0)])
 
+    def test_every_way_to_the_end(self) -> None:
+        """From each state each final response ends the timers and, in time, the transaction."""
+        for method, status, before, lasts in (
+            ("NOTIFY", 200, (), 5.0),
+            ("NOTIFY", 404, (), 5.0),
+            ("NOTIFY", 200, (100,), 5.0),
+            ("NOTIFY", 404, (100,), 5.0),
+            ("INVITE", 200, (), 32.0),
+            ("INVITE", 486, (), 32.0),
+            ("INVITE", 200, (180,), 32.0),
+            ("INVITE", 486, (180,), 32.0),
+        ):
+            self.setUp()
+            self.send(method)
+            for each in before:
+                self.layer.receive(answer(self.data, each), self.flow, 0.1)
+            self.layer.receive(answer(self.data, status), self.flow, 0.2)
+            self.flow.take()
+            self.assertEqual(self.walk(0.19 + lasts), [], method)
+            self.assertEqual(self.layer.counts()["client_transactions"], 1)
+            self.layer.advance(0.2 + lasts)
+            counts = self.layer.counts()
+            self.assertEqual((counts["client_transactions"], self.heard), (0, [(status, 0.2)]))
+            self.assertEqual(self.walk(500.0), [])
+            self.assertEqual(self.layer.counts()["timers"], 0)
+
+    def test_one_provisional_response(self) -> None:
+        """Timer C starts with the first provisional response (RFC 3261 §16.6)."""
+        self.send("INVITE")
+        self.layer.receive(answer(self.data, 180), self.flow, 1.0)
+        self.walk(185.9)
+        self.assertEqual(self.heard, [])
+        self.walk(200.0)
+        self.assertEqual(self.heard, [(None, 186.0)])
+
     def test_nothing_waits_after_the_end(self) -> None:
         """A transaction that is over leaves no timer behind for longer than it lives."""
         self.send()

@@ -168,6 +168,35 @@ class NonInviteTests(ServerCase):
         self.assertEqual(self.walk(100.0), [])
         self.assertEqual(self.layer.counts()["timers"], 0)
 
+    def test_every_way_to_the_end(self) -> None:
+        """From each state each final response starts timer J (RFC 3261 §17.2.2)."""
+        for status in (200, 404):
+            for now in (0.0, 4.0):
+                self.setUp()
+                transaction = self.receive()
+                self.walk(now)
+                self.answer(transaction, status, now=now)
+                self.layer.advance(now + 31.9)
+                self.again(now=now + 31.9)
+                self.layer.advance(now + 32.0)
+                self.assertEqual(self.layer.counts()["server_transactions"], 0)
+
+    def test_guard_after_a_100_of_the_user(self) -> None:
+        """A user that sends 100 and no more is no better than one that sends nothing."""
+        self.flow = Recorder("tcp")
+        self.answer(self.receive(), 100)
+        self.assertEqual(self.walk(30.0), [24.0])
+        self.assertEqual(self.flow.statuses, [100, 500])
+        self.assertEqual(self.layer.counts()["server_transactions"], 0)
+
+    def test_timer_j_after_the_guard(self) -> None:
+        """The 500 of the guard is kept for timer J as any other (RFC 3261 §17.2.2)."""
+        self.receive()
+        self.walk(55.9)
+        self.assertEqual(self.layer.counts()["server_transactions"], 1)
+        self.layer.advance(56.0)
+        self.assertEqual(self.layer.counts()["server_transactions"], 0)
+
     def test_bad_response_changes_nothing(self) -> None:
         """A response that can't be put on the wire raises; a good one may follow."""
         transaction = self.receive()
@@ -274,8 +303,10 @@ class InviteTests(ServerCase):
     def test_guard(self) -> None:
         """An INVITE that nobody answers gets a 500 before a proxy's timer C fires."""
         self.receive("INVITE")
-        self.assertEqual(self.walk(175.0)[:2], [0.2, 170.2])
-        self.assertEqual(self.flow.statuses[:2], [100, 500])
+        self.assertEqual(self.walk(173.0), [0.2, 170.2, 170.7, 171.7])
+        self.assertEqual(self.flow.statuses, [100, 500, 500, 500])
+        self.walk(300.0)
+        self.assertEqual(self.layer.counts()["server_transactions"], 0)
 
 
 class CancelTests(ServerCase):
