@@ -7,9 +7,16 @@ from hashlib import blake2s
 from typing import NamedTuple, Protocol, TypeAlias
 
 from simplestack.sip.errors import ParseError, SIPError
-from simplestack.sip.fields import Via, parse_via, split_list
+from simplestack.sip.fields import Via
 from simplestack.sip.message import METHODS, Request, Response
 from simplestack.transaction.flow import DEFAULT_PORTS, Flow, sent_by, via
+from simplestack.transaction.hops import response_flow, stamp
+from simplestack.transaction.matching import (
+    MergedRequests,
+    branch_and_sent_by,
+    has_cookie,
+    request_key,
+)
 from simplestack.transaction.states import Event, State
 from simplestack.transaction.timers import Fifo, TimerQueue, Timers
 from simplestack.transaction.transaction import (
@@ -21,7 +28,6 @@ from simplestack.transaction.transaction import (
     NonInviteServerTransaction,
     Others,
     ServerTransaction,
-    response_flow,
 )
 
 __all__ = ["Deliver", "Identifiers", "Limits", "Reopen", "TransactionLayer"]
@@ -32,7 +38,6 @@ Deliver: TypeAlias = Callable[[Request, ServerTransaction | None, float], None]
 #: Opens a connection like the flow, which has ended, to the address, and sends; false if it won't.
 Reopen: TypeAlias = Callable[[Flow, tuple[str, int], bytes], bool]
 
-_COOKIE = "z9hg4bk"
 #: How much later than due timers J and K may fire, which only forget something.
 _SLACK = 0.25
 
@@ -87,10 +92,7 @@ class TransactionLayer:
         self._clients: dict[str, ClientTransaction | None] = {}
         # Client transactions that wait for a response on a stream.
         self._by_flow: dict[str, set[ClientTransaction]] = {}
-        # Identities of requests without To tag: those of the last period and of this one.
-        self._seen: dict[str, str] = {}
-        self._seen_before: dict[str, str] = {}
-        self._seen_until = 0.0
+        self._merged = MergedRequests(timers.J)
 
         # Timeouts stand before repetitions, so that a late wake-up doesn't send what it gives up.
         self.timeout_fifo: Fifo[str] = queue.fifo(
@@ -152,7 +154,7 @@ class TransactionLayer:
 
     def _receive_response(self, response: Response, now: float) -> None:
         try:
-            branch, sent_by_text = _branch_and_sent_by(response)
+            branch, sent_by_text = branch_and_sent_by(response)
             method = response.cseq.method
         except SIPError:
             self.dropped += 1
@@ -194,7 +196,7 @@ class TransactionLayer:
             self._refuse(request, error, flow)
             return
         method = request.method
-        key = _request_key(request, top, "INVITE" if method == "ACK" else method)
+        key = request_key(request, top, "INVITE" if method == "ACK" else method)
         known = self._servers.get(key)
         if known is not None:
             self.absorbed += 1
@@ -207,7 +209,7 @@ class TransactionLayer:
                 known.handle(Event.REQUEST, None, now)
             return
         if method == "ACK":
-            _stamp(request, top, flow)
+            stamp(request, top, flow)
             self.deliver(request, None, now)
             return
         limits = self.limits
@@ -217,7 +219,7 @@ class TransactionLayer:
             full = SIPError(503, headers=(("Retry-After", retry_after),), text="too many requests")
             self._refuse(request, full, flow)
             return
-        _stamp(request, top, flow)
+        stamp(request, top, flow)
         self.unanswered += 1
         transaction: ServerTransaction
         if method == "INVITE":
@@ -234,7 +236,7 @@ class TransactionLayer:
         self, transaction: ServerTransaction | bytes, ack: Request, now: float
     ) -> None:
         if isinstance(transaction, InviteServerTransaction):
-            if not _has_cookie(transaction.via):
+            if not has_cookie(transaction.via):
                 # "the To tag of the ACK matches the To tag of the response sent by the server
                 # transaction" (§17.2.3)
                 try:
@@ -249,7 +251,7 @@ class TransactionLayer:
         self, cancel: Request, top: Via, transaction: ServerTransaction, now: float
     ) -> None:
         """Answer a CANCEL, and with it the INVITE that it is for (RFC 3261 §9.2)."""
-        target = self._servers.get(_request_key(cancel, top, "INVITE"))
+        target = self._servers.get(request_key(cancel, top, "INVITE"))
         tag = self.identifiers.tag()
         if isinstance(target, InviteServerTransaction):
             tag = target.response_tag() or tag
@@ -263,7 +265,7 @@ class TransactionLayer:
         # "assuming that the request method is anything but CANCEL or ACK"; it "has no impact on
         # the processing of transactions with any other method", but matches them.
         others = METHODS - {"INVITE", "ACK", "CANCEL"}
-        if any(_request_key(cancel, top, method) in self._servers for method in others):
+        if any(request_key(cancel, top, method) in self._servers for method in others):
             transaction.respond(cancel.response(200, to_tag=tag), now)
         else:
             transaction.respond(cancel.response(481, to_tag=tag), now)
@@ -283,7 +285,7 @@ class TransactionLayer:
             # What reached us from there will find its way back there.
             back = flow
         else:
-            _stamp(request, top, flow)
+            stamp(request, top, flow)
             back = response_flow(top, flow)
         # A stateless UAS gives retransmissions the same tag (§8.2.7).
         digest = blake2s(f"{raw} {request.get('Call-ID')}".encode("utf-8", "surrogateescape"))
@@ -392,34 +394,14 @@ class TransactionLayer:
     def merged(self, transaction: ServerTransaction, now: float) -> bool:
         """Whether the request has come by another path as well (RFC 3261 §8.2.2.2).
 
-        "If the request has no tag in the To header field ... If the From tag, Call-ID, and CSeq
-        exactly match those associated with an ongoing transaction, but the request does not match
-        that transaction ..., the UAS core SHOULD generate a 482".  The first of them that is asked
-        about here is remembered for timer J to twice that, unless it is refused: its sender may try the
-        same again, and a request without effect has none twice.
+        The first that is asked about is remembered for timer J to twice that, unless it is
+        refused: its sender may try the same again, and what had no effect has none twice.
         """
-        identity = _identity(transaction.request)
-        if identity is None:
-            return False
-        if now >= self._seen_until:
-            # Nothing of the period before last is left if nobody has asked for long.
-            fresh = now < self._seen_until + self.timers.J
-            self._seen_before = self._seen if fresh else {}
-            self._seen = {}
-            self._seen_until = now + self.timers.J
-        key = transaction.key
-        first = self._seen_before.get(identity)
-        if first is None:
-            first = self._seen.setdefault(identity, key)
-        return first != key
+        return self._merged.check(transaction.request, transaction.key, now)
 
     def forget_merged(self, transaction: ServerTransaction) -> None:
         """Forget a request that was refused."""
-        identity = _identity(transaction.request)
-        if identity is not None:
-            for seen in (self._seen, self._seen_before):
-                if seen.get(identity) == transaction.key:
-                    del seen[identity]
+        self._merged.forget(transaction.request, transaction.key)
 
     # For the transactions.
 
@@ -523,98 +505,5 @@ def _is_stale(transaction: ClientTransaction | ServerTransaction, deadline: floa
     return transaction.repeat_at != deadline
 
 
-def _branch_and_sent_by(response: Response) -> tuple[str, str]:
-    """Branch and sent-by of the topmost Via of a response; raises SIPError 400.
-
-    It is what we have sent, with received and rport filled in, so it is worth a look before it is
-    parsed; what looks otherwise is parsed.
-    """
-    values = response.headers.get("Via")
-    if values:
-        text = values[0]
-        head, found, tail = text.partition(";branch=")
-        if found and "," not in text and '"' not in text:
-            return tail.partition(";")[0].strip(), head.partition(";")[0].rpartition(" ")[2]
-    top = response.top_via
-    return top.branch or "", top.host if top.port is None else f"{top.host}:{top.port}"
-
-
 def _is_over(transaction: ServerTransaction, deadline: float) -> bool:
     return transaction.answered
-
-
-def _has_cookie(top: Via) -> bool:
-    branch = top.branch
-    return branch is not None and len(branch) > 7 and branch[:7].lower() == _COOKIE
-
-
-def _request_key(request: Request, top: Via, method: str) -> str:
-    """What tells transactions of servers apart (RFC 3261 §17.2.3)."""
-    branch = top.branch
-    if branch is not None and len(branch) > 7 and branch[:7].lower() == _COOKIE:
-        return f"{branch.lower()} {top.host}:{top.port} {method}"
-    # "If the branch parameter in the top Via header field is not present, or does not contain the
-    # magic cookie": as RFC 2543 elements are matched.  The To tag, which an ACK has from the
-    # response, is left to what compares it.
-    from_tag = to_tag = ""
-    try:
-        from_tag = request.from_.tag or ""
-        if method != "INVITE":
-            to_tag = request.to.tag or ""
-        sequence = str(request.cseq.number)
-    except SIPError:
-        sequence = request.get("CSeq") or ""
-    call_id = request.get("Call-ID") or ""
-    return "\n".join((str(top), method, request.uri, from_tag, to_tag, call_id, sequence))
-
-
-def _identity(request: Request) -> str | None:
-    """From tag, Call-ID and CSeq of a request that belongs to no dialog; None of others."""
-    try:
-        if request.to.tag is not None:
-            return None
-        cseq = request.cseq
-        return f"{request.call_id} {request.from_.tag} {cseq.number} {cseq.method}"
-    except SIPError:
-        return None
-
-
-def _stamp(request: Request, top: Via, flow: Flow) -> None:
-    """Write into the topmost Via where the request came from (RFC 3261 §18.2.1, RFC 3581 §4)."""
-    address, port = flow.remote
-    rport = False
-    for name, _ in top.params:
-        if name == "rport":
-            rport = True
-        elif name == "received":
-            # Nobody but us can say that.
-            break
-    else:
-        if not rport and (top.host == address or top.host == f"[{address}]"):
-            return
-        raw = request.headers["Via"][0]
-        if not rport:
-            # "If the host portion of the "sent-by" parameter contains a domain name, or if it
-            # contains an IP address that differs from the packet source address, the server MUST
-            # add a "received" parameter"
-            if "," not in raw:
-                request.headers["Via"][0] = f"{raw};received={address}"
-                return
-        else:
-            # "it MUST set the value of the parameter to the source port of the request ... the
-            # server MUST insert a "received" parameter containing the source IP address that the
-            # request came from even if it is identical to the value of the "sent-by" component"
-            before, found, after = raw.partition(";rport")
-            if found and after[:1] in ("", ";") and "," not in raw and '"' not in raw:
-                request.headers["Via"][0] = f"{before};received={address};rport={port}{after}"
-                return
-    _stamp_list(request, address, port, rport or top.rport is not None)
-
-
-def _stamp_list(request: Request, address: str, port: int, rport: bool) -> None:
-    """The same for a topmost Via in an unusual spelling, or in a list."""
-    parts = split_list(request.headers["Via"][0])
-    top = parse_via(parts[0]).with_param("received", address)
-    if rport:
-        top = top.with_param("rport", str(port))
-    request.headers["Via"][0] = ", ".join([str(top), *parts[1:]])

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 from simplestack.sip.errors import SIPError
 from simplestack.sip.fields import Via, parse_name_addr
 from simplestack.sip.message import Request, Response, parse_message
-from simplestack.transaction.flow import DEFAULT_PORTS, Flow
+from simplestack.transaction.flow import Flow
+from simplestack.transaction.hops import response_flow
 from simplestack.transaction.states import (
     INVITE_CLIENT,
     INVITE_SERVER,
@@ -41,7 +42,6 @@ __all__ = [
     "NonInviteServerTransaction",
     "Others",
     "ServerTransaction",
-    "response_flow",
 ]
 
 #: Why a transaction did not end as it should.
@@ -490,34 +490,3 @@ class InviteServerTransaction(ServerTransaction, machine=INVITE_SERVER):
     def _inform_timeout(self, message: Request | None, now: float) -> None:
         self.failure = "timeout"
         self._layer.unacknowledged += 1
-
-
-def response_flow(via: Via, flow: Flow) -> Flow:
-    """The flow for a response, by the topmost Via and the flow of the request (RFC 3261 §18.2.2).
-
-    Over a connection the response goes back by it.  Over UDP it goes to the address that the
-    request came from: to the source port if the client asked for that (RFC 3581 §4), else to the
-    port in sent-by.  The address is always the source's, for either sent-by is that address or
-    "received" was added.  ``maddr`` is followed to multicast groups alone, which is what clients
-    are told to use it for (§18.1.1): it would let a stranger aim our responses at any host.
-    """
-    if flow.reliable:
-        return flow
-    address, port = flow.remote
-    for name, value in via.params:
-        if name == "rport":
-            return flow
-        if name == "maddr" and value is not None and _is_multicast(value):
-            return flow.toward((value, via.port or DEFAULT_PORTS["udp"]))
-    wanted = via.port or DEFAULT_PORTS["udp"]
-    return flow if wanted == port else flow.toward((address, wanted))
-
-
-def _is_multicast(address: str) -> bool:
-    # 224.0.0.0/4; "Usage of IPv6 multicast is not defined in this specification" (§18.1.1).
-    octets = address.split(".")
-    return (
-        len(octets) == 4
-        and all(octet.isascii() and octet.isdigit() and int(octet) < 256 for octet in octets)
-        and 224 <= int(octets[0]) < 240
-    )
