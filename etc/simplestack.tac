@@ -6,7 +6,7 @@
 
 from twisted.application.service import Application
 
-from simplestack.app.plugins import composition_policy
+from simplestack.app.plugins import application_usages, composition_policy
 from simplestack.app.settings import Settings
 from simplestack.app.tap import Daemon, makeStack
 from simplestack.roles.presence import PresenceAgent
@@ -23,7 +23,6 @@ settings = Settings(
         # "tls:5061:interface=127.0.0.1:privateKey=/etc/simplestack/key.pem:certKey=/etc/simplestack/cert.pem",
     ],
     xcap=["tcp:8080:interface=127.0.0.1"],
-    # xcap_root="https://xcap.example.com/",
     store="sqlite:///simplestack.db",
     # store="postgresql://simplestack:secret@db.example.com/simplestack",
     # control="simplestack.control",
@@ -72,8 +71,11 @@ reg = RegEvent(
 )
 
 xcap = XCAP(
+    application_usages(),
     # max_document_size=262144,
     # max_documents=32,
+    # admins=["sip:admin@localhost"],
+    # root="https://xcap.example.com/",
 )
 
 stack = makeStack(

@@ -118,10 +118,22 @@ class IRole(Interface):
 class ICompositionPolicy(Interface):
     """Composes the presence document of an AOR from its sources (RFC 4479 §4).  *Plug-in*."""
 
-    name = Attribute("str: the name by which settings choose it.")
+    name = Attribute("str: the name by which settings and users choose it.")
 
     def compose(sources: Sequence[Any], entity: str, now: float) -> Any:
-        """One ``documents.pidf.Presence`` from ``roles.composition.Source`` values."""
+        """One ``documents.pidf.Presence`` from ``roles.source.Source`` values.
+
+        Pure.  The sources say what holds at ``now``: what their elements say of time is done.
+        """
+
+    def boundary(sources: Sequence[Any], now: float) -> float | None:
+        """The next time after ``now`` at which the same sources would be composed otherwise."""
+
+    def configured(parameters: Any) -> Any:
+        """This policy as a user wants it: with the ``<composition>`` element of his preferences.
+
+        Raises DocumentError where the element can't be used.  A policy without choices is itself.
+        """
 
 
 class IAuthorizationPolicy(Interface):
@@ -212,6 +224,9 @@ class IStore(Interface):
 
     def subscribed() -> Any:
         """A Deferred of ``list[str]``: the AORs that have subscriptions with a dialog."""
+
+    def documents(auid: str) -> Any:
+        """A Deferred of ``list[Document]``: all documents of an XCAP application usage."""
 
     def counts() -> Any:
         """A Deferred of ``dict[str, int]``: how many records of each kind there are."""

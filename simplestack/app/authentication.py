@@ -39,15 +39,22 @@ class Verified(NamedTuple):
 class Claim:
     """Credentials that came with a request, to be verified."""
 
-    __slots__ = ("asked", "body", "given", "method", "realm")
+    __slots__ = ("asked", "body", "given", "method", "offered", "realm")
 
     def __init__(
-        self, given: Sequence[Credentials], method: str, realm: str, body: bytes = b""
+        self,
+        given: Sequence[Credentials],
+        method: str,
+        realm: str,
+        body: bytes = b"",
+        offered: Collection[str] = ALGORITHMS,
     ) -> None:
         self.given = given
         self.method = method
         self.realm = realm
         self.body = body
+        #: The algorithms that a challenge may offer.
+        self.offered = offered
         #: Whether the credential source has been asked for this request.
         self.asked = False
 
@@ -104,17 +111,26 @@ class Authenticator:
             if ha1 and verify(credentials, ha1, claim.method, claim.body):
                 if self._nonces.use(credentials.param("nonce"), credentials.nonce_count, now):
                     return Verified(_aor(username, claim.realm), credentials, ha1)
-                raise self.challenge(claim.realm, now, stale=True)
-        raise self.challenge(claim.realm, now)
+                raise self.challenge(claim.realm, now, True, claim.offered)
+        raise self.challenge(claim.realm, now, False, claim.offered)
 
-    def challenge(self, realm: str, now: float, stale: bool = False) -> SIPError:
+    def challenge(
+        self,
+        realm: str,
+        now: float,
+        stale: bool = False,
+        offered: Collection[str] = ALGORITHMS,
+    ) -> SIPError:
         """401 with one challenge for each algorithm, the preferred one first (RFC 8760 §2.3)."""
         nonce = self._nonces.mint(now, self._identifiers.octets(NONCE_RANDOM_LENGTH))
+        algorithms = [each for each in self._algorithms if each in offered]
         return SIPError(
             401,
             headers=[
                 ("WWW-Authenticate", value)
-                for value in challenges(realm, nonce, stale, algorithms=self._algorithms)
+                for value in challenges(
+                    realm, nonce, stale, algorithms=algorithms or self._algorithms
+                )
             ],
         )
 

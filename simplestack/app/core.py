@@ -15,11 +15,13 @@ from simplestack.app.resident import Residents
 from simplestack.app.settings import Settings
 from simplestack.app.sipturn import Decide, SIPService
 from simplestack.app.turn import Turns
+from simplestack.app.xcapturn import XCAPService
 from simplestack.event.limits import Limits as SubscriptionLimits
 from simplestack.event.notifier import Notifier
 from simplestack.event.subscription import Subscribing
 from simplestack.interfaces import ICredentialSource, IRole, IStore
 from simplestack.net.identifiers import RandomIdentifiers
+from simplestack.roles.xcap import XCAP
 from simplestack.sip.digest import Nonces
 from simplestack.state import ResourceState
 from simplestack.transaction.layer import Limits as TransactionLimits
@@ -122,6 +124,20 @@ class Core:
             limits=TransactionLimits(server_transactions=settings.max_transactions),
         )
         self.sip.layer = self.layer
+        #: Serves XCAP where the role is there; its ``resource`` mounts in any site.
+        self.xcap: XCAPService | None = None
+        for role in roles:
+            if isinstance(role, XCAP):
+                self.xcap = XCAPService(
+                    role.server,
+                    self.authenticator,
+                    self.turns,
+                    identifiers,
+                    clocks.wall,
+                    credentials=credentials,
+                    documents=store.documents,
+                    origins=settings.xcap_origins,
+                )
 
     def connect(self, ways: Ways) -> None:
         """Send NOTIFY requests by these ways."""

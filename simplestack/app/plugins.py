@@ -6,6 +6,7 @@ from twisted.plugin import getPlugins
 
 from simplestack.app.settings import Settings, SettingsError
 from simplestack.interfaces import (
+    IApplicationUsage,
     ICompositionPolicy,
     ICredentialSource,
     IEventPackage,
@@ -16,10 +17,11 @@ from simplestack.roles.presence import PresenceAgent
 from simplestack.roles.regevent import RegEvent
 from simplestack.roles.registrar import Registrar
 from simplestack.roles.watcherinfo import WatcherInfo
+from simplestack.roles.xcap import XCAP
 from simplestack.store.credentials import SQLCredentials
 from simplestack.store.sql import SQLStore
 
-__all__ = ["composition_policy", "credential_source", "make_roles"]
+__all__ = ["application_usages", "composition_policy", "credential_source", "make_roles"]
 
 
 def composition_policy(name: str) -> ICompositionPolicy:
@@ -36,10 +38,15 @@ def composition_policy(name: str) -> ICompositionPolicy:
     return policy
 
 
+def application_usages() -> list[IApplicationUsage]:
+    """Every application usage of XCAP that is installed."""
+    return list(getPlugins(IApplicationUsage))
+
+
 def make_roles(settings: Settings) -> list[IRole]:
     """The roles that the settings name, in the order of the settings."""
     roles: dict[str, IRole] = {}
-    for name in ("registrar", "presence", "reg"):
+    for name in ("registrar", "presence", "reg", "xcap"):
         if name in settings.roles:
             roles[name] = _MAKE[name](settings)
     found = list(getPlugins(IEventPackage))
@@ -97,8 +104,19 @@ def _reg(settings: Settings) -> IRole:
     return RegEvent(watchers=settings.reg_watchers)
 
 
+def _xcap(settings: Settings) -> IRole:
+    return XCAP(
+        application_usages(),
+        max_document_size=settings.max_document_size,
+        max_documents=settings.max_documents,
+        admins=settings.xcap_admins,
+        root=settings.xcap_root,
+    )
+
+
 _MAKE: dict[str, Callable[[Settings], IRole]] = {
     "registrar": _registrar,
     "presence": _presence,
     "reg": _reg,
+    "xcap": _xcap,
 }

@@ -81,6 +81,10 @@ class Settings:
     # XCAP (RFC 4825)
     max_document_size: int = 262144
     max_documents: int = 32
+    #: AORs that may read and write all documents, the global ones too.
+    xcap_admins: tuple[str, ...] = ()
+    #: Origins of web pages whose scripts may use XCAP; none turns CORS off.
+    xcap_origins: tuple[str, ...] = ()
 
     # Authentication (RFC 7616, RFC 8760)
     #: The Digest algorithms that are offered and accepted, the preferred one first.

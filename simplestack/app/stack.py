@@ -8,10 +8,12 @@ from typing import Any, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks, maybeDeferred
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web.resource import IResource
 
 from simplestack import __version__
 from simplestack.app.control import ControlFactory
@@ -54,6 +56,7 @@ class Stack(Service):
         self._loops: list[LoopingCall] = []
         self._places: list[str] = []
         self._control: Any = None
+        self._sites: list[Any] = []
         self._ready: Deferred[Any] = Deferred()
         self._started = 0.0
 
@@ -83,6 +86,7 @@ class Stack(Service):
             # Made and brought up to date here, where a mistake still ends the program.
             CredentialTable(self.settings.store).exists("", "")
             self._places = [str(place) for place in _result(self.network.start())]
+            self._listen_for_xcap()
             if self.settings.control:
                 self._control = listen_control(
                     self.reactor, self.settings.control, ControlFactory(self.status)
@@ -90,6 +94,27 @@ class Stack(Service):
         except (StoreError, ListenError, CannotListenError) as error:
             self.network.stop()
             raise SettingsError(str(error)) from None
+
+    @property
+    def xcap_resource(self) -> IResource | None:
+        """The XCAP root, to be mounted in a site of your own; None without the role."""
+        return None if self.core.xcap is None else self.core.xcap.resource
+
+    def _listen_for_xcap(self) -> None:
+        if self.core.xcap is None:
+            return
+        for text in self.settings.xcap:
+            try:
+                endpoint = serverFromString(self.reactor, text)
+                site = self.core.xcap.make_site(self.reactor, self.settings.max_connections)
+                self._sites.append(_result(endpoint.listen(site)))
+            except CannotListenError as error:
+                raise SettingsError(f"can't serve XCAP on {text}: {error.socketError}") from None
+            except Exception as error:
+                raise SettingsError(
+                    f"{text!r} is not an endpoint to serve XCAP on, such as"
+                    f" tcp:8080:interface=127.0.0.1: {error}"
+                ) from None
 
     def startService(self) -> None:
         """Begin to serve, and take up what the store holds."""
@@ -119,6 +144,8 @@ class Stack(Service):
         self.log.info("roles: {roles}", roles=", ".join(role.name for role in self.roles))
         for place in self._places:
             self.log.info("SIP on {place}", place=place)
+        for text in self.settings.xcap if self.core.xcap is not None else ():
+            self.log.info("XCAP on {root}", root=settings.xcap_root or shown(text))
         self.log.info("state in {store}", store=self._store_shown())
         self.log.info("next: simplestack user add alice@{domain}", domain=settings.domains[0])
 
@@ -157,6 +184,7 @@ class Stack(Service):
         self._loops.clear()
         self._ready.cancel()
         ending = [self.network.stop()]
+        ending += [maybeDeferred(site.stopListening) for site in self._sites]
         if self._control is not None:
             ending.append(maybeDeferred(self._control.stopListening))
         stopped: Deferred[Any] = gatherResults(ending)
@@ -182,6 +210,17 @@ class Stack(Service):
             "transactions": self.core.layer.counts(),
             "network": self.network.counts(),
         }
+
+
+def shown(endpoint: str) -> str:
+    """The URL of a Twisted endpoint that serves HTTP."""
+    kind, _, rest = endpoint.partition(":")
+    port, *options = rest.split(":")
+    host = next(
+        (text.removeprefix("interface=") for text in options if text.startswith("interface=")),
+        "*",
+    )
+    return f"{'https' if kind == 'ssl' else 'http'}://{host}:{port.removeprefix('port=')}/"
 
 
 def _result(fired: Deferred[T]) -> T:

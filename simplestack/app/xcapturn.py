@@ -29,6 +29,10 @@ from simplestack.xcap.server import XCAPServer
 
 __all__ = ["XCAPService", "XCAPTurn"]
 
+#: What HTTP clients are offered: many of them, curl before 8.10 among them, take SHA-512-256 for
+#: another algorithm than it is, and fail instead of going on to the next challenge.
+OFFERED = ("SHA-256", "MD5")
+
 #: All documents of one usage, of every user.
 Documents = Callable[[str], "Deferred[list[Document]]"]
 
@@ -193,7 +197,7 @@ class XCAPTurn:
         if self._claim is None:
             given = () if field is None else (parse_credentials(field),)
             realm = authenticator.realm(*[each.param("realm") for each in given], domain_of(owner))
-            self._claim = Claim(given, self._exchange.method, realm, self._exchange.body)
+            self._claim = Claim(given, self._exchange.method, realm, self._exchange.body, OFFERED)
         try:
             verified = authenticator.verify(self._claim, now)
         except SIPError as error:
@@ -227,14 +231,18 @@ class XCAPTurn:
             owner = self._selector.document.owner
             realm = service.authenticator.realm(domain, domain_of(owner))
             if service.credentials is None or not self._exchange.secure:
-                raise self._challenge(service.authenticator.challenge(realm, now), realm)
+                raise self._challenge(
+                    service.authenticator.challenge(realm, now, False, OFFERED), realm
+                )
             self._password = (name, realm, password)
             asked = cast("Deferred[Credential | None]", service.credentials.lookup(name, realm))
             return asked.addCallback(self._compare)
         name, realm, password = self._password
         known, self._given = self._given, None
         if known is None or not _is_password(known, password):
-            raise self._challenge(service.authenticator.challenge(realm, now), realm)
+            raise self._challenge(
+                service.authenticator.challenge(realm, now, False, OFFERED), realm
+            )
         self._identity = Uri("sip", user=name, host=realm).aor
         return None
 

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python.threadpool import ThreadPool
 
-from simplestack.state import Kind, Record
+from simplestack.state import Document, Kind, Record
 from simplestack.store.committer import Reactor
 from simplestack.store.database import Connection, Database
 from simplestack.store.errors import Unavailable
@@ -206,6 +206,21 @@ class Loader:
                 "SELECT DISTINCT aor FROM subscription WHERE status <> 'waiting'"
             ).fetchall()
             return [decode(aor) for (aor,) in rows]
+
+        return self._readers.run(read)
+
+    def documents(self, auid: str) -> Deferred[list[Document]]:
+        """All documents of an application usage, of every AOR."""
+        table = RECORD_TABLES[Document]
+        database = self._readers.database
+        statement = (
+            f"SELECT {', '.join(column.name for column in table.columns)} FROM {table.name} "
+            f"WHERE auid {database.any_of}"
+        )
+
+        def read(connection: Connection) -> list[Document]:
+            rows = connection.execute(statement, [database.many([encode(auid)])]).fetchall()
+            return [Document._make(row) for row in database.texts[Document].decode(rows)]
 
         return self._readers.run(read)
 

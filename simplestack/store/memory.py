@@ -6,7 +6,15 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from simplestack.interfaces import Credential, ICredentialSource, IStore
-from simplestack.state import RECORD_KINDS, ChangeSet, Kind, Record, Removed, ResourceState
+from simplestack.state import (
+    RECORD_KINDS,
+    ChangeSet,
+    Document,
+    Kind,
+    Record,
+    Removed,
+    ResourceState,
+)
 from simplestack.store.errors import Unavailable, Unstorable
 from simplestack.store.text import fits
 
@@ -100,6 +108,17 @@ class MemoryStore:
                 if any(
                     getattr(record, "status", "waiting") != "waiting" for record in records.values()
                 )
+            ]
+        )
+
+    def documents(self, auid: str) -> Deferred[list[Document]]:
+        """All documents of an application usage."""
+        return succeed(
+            [
+                record
+                for records in self._records.values()
+                for record in records.values()
+                if isinstance(record, Document) and record.auid == auid
             ]
         )
 

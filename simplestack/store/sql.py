@@ -7,7 +7,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from simplestack.interfaces import IStore
-from simplestack.state import ChangeSet, Record
+from simplestack.state import ChangeSet, Document, Record
 from simplestack.store.committer import Committer, Reactor
 from simplestack.store.database import Database
 from simplestack.store.loader import Loader, Readers
@@ -100,6 +100,10 @@ class SQLStore:
     def subscribed(self) -> Deferred[list[str]]:
         """The AORs that have subscriptions with a dialog."""
         return self._loader.subscribed()
+
+    def documents(self, auid: str) -> Deferred[list[Document]]:
+        """All documents of an XCAP application usage, of every AOR."""
+        return self._loader.documents(auid)
 
     def counts(self) -> Deferred[dict[str, int]]:
         """How many records of each kind there are."""

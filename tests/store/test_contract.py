@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from simplestack.interfaces import IStore
-from simplestack.state import ChangeSet, ResourceState
+from simplestack.state import ChangeSet, Document, ResourceState
 from simplestack.store.errors import Unavailable, Unstorable
 from simplestack.store.memory import MemoryStore
 from simplestack.store.sql import SQLStore
@@ -211,6 +211,16 @@ class _Contract:
                 self.pump.wait(self.store.counts()),
                 {"binding": 2, "publication": 1, "subscription": 1, "document": 1},
             )
+
+        def test_documents(self) -> None:
+            """All documents of an application usage, whoever they are of (RFC 4826 §4.4.9)."""
+            mine = [each for each in one_of_each() if isinstance(each, Document)]
+            others = [each._replace(aor=BOB) for each in mine]
+            self.commit(ChangeSet(ALICE, one_of_each()))
+            self.commit(ChangeSet(BOB, others))
+            found = self.pump.wait(self.store.documents(mine[0].auid))
+            self.assertEqual(sorted(found), sorted([*mine, *others]))
+            self.assertEqual(self.pump.wait(self.store.documents("no-such-usage")), [])
 
         def test_queue_age(self) -> None:
             """Nothing waits: the age is nought."""
