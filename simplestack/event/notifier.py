@@ -105,7 +105,12 @@ class Notifier:
             self._reauthorize(watched.name, watched.package, extra, now)
             watched.fresh = False
         self._also(changes, extra)
-        everybody = [key for key, usage in self._usages.items() if not usage.closing]
+        # What nobody here can tell the state of, since its role was taken away, rests.
+        everybody = [
+            key
+            for key, usage in self._usages.items()
+            if not usage.closing and usage.subscription.package in self._packages
+        ]
         return self._tell_all(changes, everybody, now, list(self._watched.values()))
 
     def boundary(self, now: float) -> float | None:

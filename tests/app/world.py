@@ -19,12 +19,14 @@ from simplestack.app.plugins import make_roles
 from simplestack.app.settings import Settings
 from simplestack.interfaces import Credential, IRole
 from simplestack.net.identifiers import RandomIdentifiers
+from simplestack.outcome import Outcome
 from simplestack.sip.digest import authorize, choose, ha1
 from simplestack.sip.errors import ParseError, SIPError
 from simplestack.sip.fields import Challenge, parse_challenge
 from simplestack.sip.framer import KeepAlive, StreamFramer
 from simplestack.sip.message import Request, Response, parse_message
 from simplestack.sip.uri import Uri
+from simplestack.state import ChangeSet, Document, ResourceState
 from simplestack.store.memory import MemoryCredentials, MemoryStore
 from simplestack.transaction.flow import Flow
 from simplestack.transaction.layer import TransactionLayer
@@ -320,6 +322,53 @@ class Phone:
             transaction.respond(response, now)
 
 
+class StoringTurn:
+    """A turn of somebody who changes records; provides ``Turn``."""
+
+    def __init__(self, aor: str, changes: ChangeSet) -> None:
+        self.aor = aor
+        self.changes = changes
+        #: What came of it: None while it waits, "stored", or the error.
+        self.result: str | SIPError | None = None
+
+    def trust(self, now: float) -> None:
+        """Nobody is asked."""
+
+    def decide(self, state: ResourceState, now: float) -> Outcome[str]:
+        """What was decided before."""
+        return Outcome("stored", self.changes)
+
+    def answer(self, response: str) -> None:
+        """It is stored."""
+        self.result = response
+
+    def refuse(self, error: SIPError) -> None:
+        """It is not."""
+        self.result = error
+
+
+def rules_document(rules: dict[str, list[str]]) -> bytes:
+    """A pres-rules document (RFC 5025): handling → AORs, or ``*`` for everybody."""
+    text = (
+        '<cp:ruleset xmlns:cp="urn:ietf:params:xml:ns:common-policy"'
+        ' xmlns="urn:ietf:params:xml:ns:pres-rules">'
+    )
+    for number, (handling, who) in enumerate(rules.items()):
+        identity = "".join(
+            "<cp:many/>" if each == "*" else f'<cp:one id="{each}"/>' for each in who
+        )
+        shown = "".join(
+            f"<provide-{what}><all-{what}/></provide-{what}>"
+            for what in ("devices", "persons", "services")
+        )
+        text += (
+            f'<cp:rule id="r{number}"><cp:conditions><cp:identity>{identity}</cp:identity>'
+            f"</cp:conditions><cp:actions><sub-handling>{handling}</sub-handling></cp:actions>"
+            f"<cp:transformations>{shown}<provide-all-attributes/></cp:transformations></cp:rule>"
+        )
+    return (text + "</cp:ruleset>").encode()
+
+
 class World:
     """The service and the phones around it."""
 
@@ -475,6 +524,28 @@ class World:
         self.core.authenticator.refresh()
         if floor(self.now) % 60 == 0:
             self.core.residents.sweep()
+
+    # Documents
+
+    def store_document(self, document: Document) -> None:
+        """Run the turn of somebody who stores a document."""
+        changes = ChangeSet(document.aor, [document])
+        self.core.turns.run(StoringTurn(document.aor, changes))
+
+    def store_rules(self, aor: str, rules: dict[str, list[str]]) -> None:
+        """Store the pres-rules of an AOR: handling → AORs or ``*`` for everybody."""
+        self.store_document(
+            Document(
+                aor,
+                "pres-rules/index",
+                "pres-rules",
+                "index",
+                f"etag{next(self._serial)}",
+                "application/auth-policy+xml",
+                rules_document(rules),
+                EPOCH + self.now,
+            )
+        )
 
     # What there is
 
