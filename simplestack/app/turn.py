@@ -292,12 +292,13 @@ class Turns:
             self._again_at.setdefault(aor, {})[identifier] = when
             self._deadlines.set(aor, when)
             return
-        if judgement.verdict is not Verdict.NOTHING:
-            self.log.info(
-                "a subscription to {aor} ends: its NOTIFY got {status}",
-                aor=aor,
-                status="no answer" if response is None else response.status,
-            )
+        if judgement.verdict is Verdict.NOTHING:
+            return
+        self.log.info(
+            "a subscription to {aor} ends: its NOTIFY got {status}",
+            aor=aor,
+            status="no answer" if response is None else response.status,
+        )
         self._forgive(aor, identifier)
         changes = self._subscribing.failed(state, identifier, judgement.verdict, now)
         if changes:
