@@ -2,7 +2,8 @@
 
 Text has been unfolded before it comes here, so LWS is spaces and tabs. The patterns use
 possessive repetition, or a last alternative that takes the whole rest, so that no text makes
-them work more than in proportion to its length.
+them work more than in proportion to its length. Of a group the repetition is written as an
+atomic group, `(?>(?:...)*)`: before Python 3.11.5 `(?:...)*+` matches what it should not.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ T = TypeVar("T")
 TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]"
 """A character of `token`."""
 
-QUOTED = r'"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]++|\\[^\r\n])*+"'
+QUOTED = r'"(?>(?:[^"\\\x00-\x08\x0a-\x1f\x7f]++|\\[^\r\n])*)"'
 """A `quoted-string`: control characters stand only in a quoted-pair."""
 
 # gen-value is a token, a host or a quoted string. Beyond it we take characters that phones

@@ -16,17 +16,15 @@ _ESCAPED = r"%[0-9A-Fa-f]{2}"
 _UNRESERVED = r"A-Za-z0-9\-_.!~*'()"
 
 # A "#" in a dialled code should be escaped, and often is not.
-_is_user = re.compile(rf"(?:[{_UNRESERVED}&=+$,;?/#]++|{_ESCAPED})++").fullmatch
-_is_password = re.compile(rf"(?:[{_UNRESERVED}&=+$,]++|{_ESCAPED})*+").fullmatch
-_is_param = re.compile(rf"(?:[{_UNRESERVED}\[\]/:&+$]++|{_ESCAPED})++").fullmatch
-_is_header = re.compile(rf"(?:[{_UNRESERVED}\[\]/?:+$]++|{_ESCAPED})*+").fullmatch
-_is_opaque = re.compile(rf"(?:[{_UNRESERVED};/?:@&=+$,\[\]]++|{_ESCAPED})++").fullmatch
+_is_user = re.compile(rf"(?>(?:[{_UNRESERVED}&=+$,;?/#]++|{_ESCAPED})+)").fullmatch
+_is_password = re.compile(rf"(?>(?:[{_UNRESERVED}&=+$,]++|{_ESCAPED})*)").fullmatch
+_is_param = re.compile(rf"(?>(?:[{_UNRESERVED}\[\]/:&+$]++|{_ESCAPED})+)").fullmatch
+_is_header = re.compile(rf"(?>(?:[{_UNRESERVED}\[\]/?:+$]++|{_ESCAPED})*)").fullmatch
+_is_opaque = re.compile(rf"(?>(?:[{_UNRESERVED};/?:@&=+$,\[\]]++|{_ESCAPED})+)").fullmatch
 _is_scheme = re.compile(r"[A-Za-z][A-Za-z0-9+\-.]*+").fullmatch
 # The underscore is no part of a hostname, and part of many.
-_is_hostname = re.compile(
-    r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_\-]*[A-Za-z0-9_])?\.)*+"
-    r"[A-Za-z0-9_](?:[A-Za-z0-9_\-]*[A-Za-z0-9_])?\.?"
-).fullmatch
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_\-]*[A-Za-z0-9_])?"
+_is_hostname = re.compile(rf"{_LABEL}(?>(?:\.{_LABEL})*)\.?").fullmatch
 
 
 def _escaper(safe: str) -> Callable[[str], str]:

@@ -44,6 +44,7 @@ class SyntaxTests(SynchronousTestCase):
             "sip:alice@192.0.2.4",
             "sip:atlanta.com;method=REGISTER?to=alice%40atlanta.com",
             "sip:alice;day=tuesday@atlanta.com",
+            "sip:alice@atlanta.com.",
             "sip:[2001:db8::10]:5070;lr",
         ):
             self.assertEqual(str(parse_uri(text)), text)

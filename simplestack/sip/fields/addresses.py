@@ -24,7 +24,7 @@ __all__ = ["NameAddr", "parse_name_addr", "parse_name_addrs"]
 
 # A display name without quotes is tokens; letters beyond ASCII are taken as they are meant.
 _name_addr = re.compile(
-    rf"(?:({QUOTED})[ \t]*+|((?:{TOKEN}|[ \t\x80-\U0010ffff])*+))<([^<>]*+)>(.*)", re.DOTALL
+    rf"(?:({QUOTED})[ \t]*+|((?>(?:{TOKEN}|[ \t\x80-\U0010ffff])*)))<([^<>]*+)>(.*)", re.DOTALL
 ).fullmatch
 
 

@@ -47,7 +47,7 @@ MAX_SECONDS = 2**32 - 1
 _MALFORMED_EXPIRES = 3600
 
 _WORD = r"[A-Za-z0-9\-.!%*_+`'~()<>:\\\"/\[\]?{}]"
-_is_call_id = re.compile(rf"{_WORD}++(?:@{_WORD}++)?+").fullmatch
+_is_call_id = re.compile(rf"{_WORD}++(?>(?:@{_WORD}++)?)").fullmatch
 _retry_after = re.compile(r"([0-9]+)[ \t]*+(\(.*\))?[ \t]*+(;.*)?", re.DOTALL).fullmatch
 _warning = re.compile(rf"([0-9]{{3}})[ \t]++([^ \t\"]++)[ \t]++({QUOTED})").fullmatch
 _disposition = re.compile(rf"({TOKEN}++)[ \t]*+(;.*)?", re.DOTALL).fullmatch
