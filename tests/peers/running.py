@@ -1,0 +1,222 @@
+"""The service as an operator runs it: a ``twistd`` of its own in a directory of its own."""
+
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from simplestack.app.control import ask
+
+__all__ = ["DOMAIN", "Running", "free_port", "twistd"]
+
+#: The root of the checkout, from where ``simplestack`` is imported.
+ROOT = Path(__file__).resolve().parents[2]
+#: The domain that is served.
+DOMAIN = "example.com"
+#: How long a start or a stop may take, in seconds.
+PATIENCE = 30.0
+
+_TAC = """\
+from twisted.application.service import Application
+
+from simplestack.app.settings import Settings
+from simplestack.app.tap import Daemon, makeStack
+
+application = Application("simplestack")
+Daemon(makeStack(Settings(**{settings!r}))).setServiceParent(application)
+"""
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that is free for UDP and for TCP now."""
+    for _ in range(100):
+        with closing(socket.socket()) as stream:
+            stream.bind(("127.0.0.1", 0))
+            port: int = stream.getsockname()[1]
+            with closing(socket.socket(type=socket.SOCK_DGRAM)) as datagram:
+                try:
+                    datagram.bind(("127.0.0.1", port))
+                except OSError:
+                    continue
+                return port
+    raise AssertionError("no port is free")
+
+
+def environment() -> dict[str, str]:
+    """The environment of a program that imports this checkout, from whatever directory."""
+    paths = filter(None, (str(ROOT), os.environ.get("PYTHONPATH", "")))
+    return os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def twistd(*arguments: str) -> list[str]:
+    """The command ``twistd`` with these arguments, in the environment of this Python."""
+    return [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", *arguments]
+
+
+class Running:
+    """A server; ``start`` it, as often as it has been stopped or killed.
+
+    :param directory: where it runs and keeps its database; made where it is not there.
+    :param options: of ``twistd simplestack``, beyond domain, ports and store.
+    :param settings: where given, the server runs from a .tac with these settings in place of
+        options, which reach more than the options do.
+    :param store: the URL of the database; SQLite in the directory where none is given.
+    :param tls: PEM files of key and certificate; serves TLS beside UDP and TCP.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        *,
+        options: Sequence[str] = (),
+        settings: dict[str, Any] | None = None,
+        store: str = "sqlite:///simplestack.db",
+        tls: tuple[str, str] | None = None,
+    ) -> None:
+        self.directory = Path(directory).absolute()
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.port, self.tls_port, self.xcap_port = free_port(), free_port(), free_port()
+        self.store = store
+        listen = [
+            f"udp:{self.port}:interface=127.0.0.1",
+            f"tcp:{self.port}:interface=127.0.0.1",
+        ]
+        if tls is not None:
+            key, certificate = tls
+            listen.append(
+                f"tls:{self.tls_port}:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
+            )
+        xcap = f"tcp:{self.xcap_port}:interface=127.0.0.1"
+        # The path of a UNIX socket has 107 characters at most: the directory is the server's own.
+        if settings is None:
+            given = [f"--domain={DOMAIN}", f"--store={store}", f"--xcap={xcap}"]
+            given += [f"--listen={place}" for place in listen]
+            self._command = twistd("-n", "--pidfile=", "simplestack", *given, *options)
+        else:
+            known = {"domains": [DOMAIN], "listen": listen, "xcap": [xcap], "store": store}
+            tac = self.directory / "simplestack.tac"
+            tac.write_text(_TAC.format(settings=known | settings))
+            self._command = twistd("-n", "--pidfile=", "-y", tac.name)
+        self._log = self.directory / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, file_limit: int | None = None, wait: bool = True) -> None:
+        """Start it and wait until it serves; ``file_limit`` bounds the octets of its files."""
+        prepare: Callable[[], None] | None = None
+        if file_limit is not None:
+            limit = file_limit
+
+            def prepare() -> None:
+                # The hard limit stays, so that room can be made again.
+                hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=self.directory,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=prepare,
+            )
+        if wait:
+            self.wait_until(self._answers, "the server serves")
+
+    def limit_files(self, octets: int) -> None:
+        """Change the bound of its files while it runs."""
+        hard = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)[1]
+        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (octets, hard))
+
+    def _answers(self) -> bool:
+        try:
+            self.status()
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def wait_until(self, true: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
+        """Wait until something is true; fails where it never is, or where the server ends."""
+        end = time.monotonic() + patience
+        while not true():
+            if self._process is not None and self._process.poll() is not None:
+                raise AssertionError(
+                    f"the server ended with {self._process.returncode}:\n{self.said()}"
+                )
+            if time.monotonic() > end:
+                raise AssertionError(f"not after {patience} s: {what}\n{self.said()[-3000:]}")
+            time.sleep(0.02)
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def status(self) -> dict[str, Any]:
+        """What ``simplestack status`` shows."""
+        # The name is relative since the path of a UNIX socket has little room.
+        here = os.open(".", os.O_RDONLY)
+        try:
+            os.chdir(self.directory)
+            return ask("simplestack.control")
+        finally:
+            os.fchdir(here)
+            os.close(here)
+
+    def said(self) -> str:
+        """All that it has logged since its first start."""
+        return self._log.read_text("utf-8", "replace")
+
+    def command(
+        self, *arguments: str, timeout: float = PATIENCE
+    ) -> subprocess.CompletedProcess[str]:
+        """Run ``simplestack`` with these arguments in the server's directory."""
+        program = "import sys; from simplestack.command.main import main; sys.exit(main())"
+        return subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            cwd=self.directory,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def add_users(self, *names: str) -> None:
+        """Make users whose password is their name with "-secret" after it."""
+        for name in names:
+            self._user("add", name, "--password", f"{name}-secret")
+
+    def _user(self, *arguments: str) -> None:
+        action, name, *rest = arguments
+        done = self.command("user", action, f"{name}@{DOMAIN}", "--store", self.store, *rest)
+        assert done.returncode == 0, done.stderr
+
+    def kill(self) -> None:
+        """``kill -9``."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status.  Does nothing to a server that has ended."""
+        if self._process is None:
+            return 0
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise AssertionError(f"SIGTERM did not end it:\n{self.said()}") from None
+        return self._process.returncode
