@@ -186,8 +186,14 @@ class Committer:
         return self._reactor.seconds() - self._queue[0].since if self._queue else 0.0
 
     def _reject(self, aor: str, error: StoreError | None = None) -> Deferred[None]:
-        self.on_failure({aor})
+        self._disown({aor})
         return fail(error or Unavailable(self._retry_after))
+
+    def _disown(self, aors: Collection[str]) -> None:
+        try:
+            self.on_failure(aors)
+        except Exception:
+            self.log.failure("the AORs whose changes failed could not be told of")
 
     def _go(self) -> None:
         """Hand the next batch to the writer."""
@@ -262,7 +268,7 @@ class Committer:
         failed = [
             waiter for concerned in (batch, *self._queue) for waiter in concerned.without(aors)
         ]
-        self.on_failure(aors)
+        self._disown(aors)
         for aor, committed in failed:
             reason = refused[aor]
             self.log.error("records of {aor} can't be stored: {reason}", aor=aor, reason=reason)
@@ -280,7 +286,7 @@ class Committer:
         )
         batches = [batch, *self._queue]
         self._queue.clear()
-        self.on_failure(set[str]().union(*(failed.aors for failed in batches)))
+        self._disown(set[str]().union(*(failed.aors for failed in batches)))
         for failed in batches:
             for _, committed in failed.waiting:
                 self._told.append((committed, Unavailable(self._retry_after)))

@@ -22,6 +22,10 @@ def _credential(row: tuple[str, ...]) -> Credential:
     return Credential._make(map(decode, row))
 
 
+def _aor(username: str, domain: str) -> str:
+    return Uri("sip", user=username, host=domain).aor
+
+
 @implementer(ICredentialSource)
 class SQLCredentials:
     """The credentials of a store's database, over the store's readers.
@@ -51,6 +55,19 @@ class SQLCredentials:
                 "SELECT value FROM revision WHERE name = 'credentials'"
             ).fetchone()
             return int(row[0]) if row else 0
+
+        return self._readers.run(read)
+
+    def removed(self, since: int) -> Deferred[list[str]]:
+        """The AORs of users who were removed after that version and do not exist now."""
+
+        def read(connection: Connection) -> list[str]:
+            rows = connection.execute(
+                "SELECT r.username, r.domain FROM removal r LEFT JOIN credential c "
+                "ON c.username = r.username AND c.domain = r.domain "
+                f"WHERE c.username IS NULL AND r.revision > {int(since)}"
+            ).fetchall()
+            return [_aor(decode(username), decode(domain)) for username, domain in rows]
 
         return self._readers.run(read)
 
@@ -99,12 +116,30 @@ class CredentialTable:
             )
 
     def remove(self, username: str, domain: str) -> bool:
-        """Remove a user; whether there was one."""
+        """Remove a user with all his records; whether there was one.
+
+        Rules and documents go too, so that a later user of the name does not inherit them.  A
+        running server ends what it has in memory when it sees the removal.
+        """
+        domain = domain.lower()
+        values = self._values(username, domain)
+        mark = self._database.mark
         with self._changing() as connection:
-            cursor = connection.execute(
-                f"DELETE FROM credential WHERE {self._key}", self._values(username, domain)
+            cursor = connection.execute(f"DELETE FROM credential WHERE {self._key}", values)
+            if cursor.rowcount <= 0:
+                return False
+            for table in RECORD_TABLES.values():
+                connection.execute(
+                    f"DELETE FROM {table.name} WHERE aor = {mark(1)}",
+                    [encode(_aor(username, domain))],
+                )
+            connection.execute(
+                "INSERT INTO removal (username, domain, revision) "
+                f"SELECT {mark(1)}, {mark(2)}, value + 1 FROM revision WHERE name = 'credentials' "
+                "ON CONFLICT (domain, username) DO UPDATE SET revision = excluded.revision",
+                values,
             )
-            return cursor.rowcount > 0
+            return True
 
     def exists(self, username: str, domain: str) -> bool:
         """Whether there is such a user."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable
 from functools import partial
+from threading import Thread
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -34,6 +35,8 @@ class Readers:
         self.reactor = reactor
         self.limit = limit
         self._pool = ThreadPool(0, limit, "simplestack store readers")
+        # They must not keep a program alive that ends without stopping its store.
+        self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]  # makes Threads as well
         self._idle: list[Connection] = []
         self._ended = False
 

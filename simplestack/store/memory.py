@@ -6,6 +6,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from simplestack.interfaces import Credential, ICredentialSource, IStore
+from simplestack.sip.uri import Uri
 from simplestack.state import (
     RECORD_KINDS,
     ChangeSet,
@@ -143,6 +144,7 @@ class MemoryCredentials:
 
     def __init__(self, *credentials: Credential) -> None:
         self._credentials: dict[tuple[str, str], Credential] = {}
+        self._removed: dict[tuple[str, str], int] = {}
         self._version = 0
         for credential in credentials:
             self.put(credential)
@@ -156,6 +158,7 @@ class MemoryCredentials:
     def remove(self, username: str, domain: str) -> bool:
         """Remove a user; whether there was one."""
         self._version += 1
+        self._removed[username, domain.lower()] = self._version
         return self._credentials.pop((username, domain.lower()), None) is not None
 
     def lookup(self, username: str, domain: str) -> Deferred[Credential | None]:
@@ -165,3 +168,13 @@ class MemoryCredentials:
     def version(self) -> Deferred[int]:
         """A number that grows with every change."""
         return succeed(self._version)
+
+    def removed(self, since: int) -> Deferred[list[str]]:
+        """The AORs of users who were removed after that version and do not exist now."""
+        return succeed(
+            [
+                Uri("sip", user=username, host=domain).aor
+                for (username, domain), version in self._removed.items()
+                if version > since and (username, domain) not in self._credentials
+            ]
+        )

@@ -40,6 +40,9 @@ _FIRST: Migration = (
     """CREATE TABLE credential (
         username {text}, domain {text}, sha512_256 {text}, sha256 {text}, md5 {text},
         PRIMARY KEY (domain, username)) {clustered}""",
+    """CREATE TABLE removal (
+        username {text}, domain {text}, revision {integer}, PRIMARY KEY (domain, username))
+        {clustered}""",
     "CREATE TABLE trial (data {octets})",
     "INSERT INTO revision VALUES ('credentials', 0)",
 )

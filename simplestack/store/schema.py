@@ -21,7 +21,7 @@ from sqlalchemy.types import TypeEngine
 from simplestack.interfaces import Credential
 from simplestack.state import RECORD_KINDS, Kind
 
-__all__ = ["CREDENTIAL", "METADATA", "RECORD_TABLES", "REVISION", "TRIAL"]
+__all__ = ["CREDENTIAL", "METADATA", "RECORD_TABLES", "REMOVAL", "REVISION", "TRIAL"]
 
 #: Compared as octets, wherever the cluster was made: quicker, and never a matter of locale.
 _TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
@@ -64,6 +64,17 @@ REVISION = Table(
     Column("name", _TEXT, nullable=False),
     Column("value", BigInteger(), nullable=False),
     PrimaryKeyConstraint("name"),
+    sqlite_with_rowid=False,
+)
+
+#: Users who were removed, with the revision of the credentials that removed them: a running
+#: server learns from it whose state it has to end.
+REMOVAL = Table(
+    "removal",
+    METADATA,
+    Column("username", _TEXT, primary_key=True, nullable=False),
+    Column("domain", _TEXT, primary_key=True, nullable=False),
+    Column("revision", BigInteger(), nullable=False),
     sqlite_with_rowid=False,
 )
 

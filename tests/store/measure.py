@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from twisted.internet import reactor, task
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
 
 from simplestack.state import Binding, ChangeSet, Kind, Publication, Record, Subscription
 from simplestack.store.sql import SQLStore
@@ -83,8 +83,7 @@ def _measure_loads(store: SQLStore) -> Generator[Deferred[Any], Any, None]:
                 store.load(f"sip:user{number}@example.com")
                 for number in range(start, start + together)
             ]
-            for load in loads:
-                yield load
+            yield gatherResults(loads)
         wall, processor = time.perf_counter() - wall, time.process_time() - processor
         print(
             f"  load, {together:3} at once {processor / count * 1e6:4.0f} µs of processor, "
