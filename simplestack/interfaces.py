@@ -201,7 +201,10 @@ class ICredentialSource(Interface):
         """A Deferred of a Credential, or of None where there is no such user."""
 
     def version() -> Any:
-        """A Deferred of an int that changes whenever an earlier answer may be wrong."""
+        """A Deferred of an int that rises whenever an earlier answer may be wrong."""
+
+    def removed(since: int) -> Any:
+        """A Deferred of ``list[str]``: AORs of users who existed at that version and are gone."""
 
 
 class IStore(Interface):

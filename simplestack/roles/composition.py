@@ -1,42 +1,53 @@
 """Composition: one presence document out of what several sources say (RFC 4479 §3.5)."""
 
-from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol, TypeVar
 from zlib import crc32
 
 from zope.interface import implementer
 
-from simplestack.documents.elements import Element
-from simplestack.documents.pidf import Device, Note, Person, Presence, Tuple
+from simplestack.documents.pidf import Device, Person, Presence, Tuple
 from simplestack.interfaces import ICompositionPolicy
+from simplestack.roles.conflicts import distinct, merged
+from simplestack.roles.source import (
+    HARD_STATE,
+    PUBLICATION,
+    REGISTRATION,
+    Source,
+    considered,
+)
 
-__all__ = ["PUBLICATION", "REGISTRATION", "Source", "UnionPolicy"]
-
-PUBLICATION: Final = "publication"
-REGISTRATION: Final = "registration"
+__all__ = [
+    "HARD_STATE",
+    "PUBLICATION",
+    "REGISTRATION",
+    "Choice",
+    "Source",
+    "UnionPolicy",
+    "assembled",
+    "grouped",
+]
 
 Component = TypeVar("Component", Tuple, Person, Device)
 
+#: Where a component is its own group, because nothing says what else describes the same.
+_APART: Final = None
 
-class Source(NamedTuple):
-    """Somebody or something that says what the state of a presentity is."""
 
-    #: ``publication``, ``registration`` or another kind.
-    kind: str
-    #: Tells sources of a kind apart and stays the same as long as the source is there.
-    id: str
-    presence: Presence
-    #: When the source said so last, in seconds of the wall clock.
-    published_at: float
+class Choice(Protocol):
+    """Makes one component of several that describe the same thing."""
+
+    def __call__(self, group: list[tuple[Component, Source]], /) -> tuple[Component, Source]:
+        """The component that is shown, and the source that its id may be made unique by."""
 
 
 @implementer(ICompositionPolicy)
 class UnionPolicy:
     """Shows what any source says: all services, one person, one device per device ID.
 
-    Registrations stand in only where no other source gives a service.  Persons of
-    one class become one person and devices of one device ID and class one device: of every
-    element in it, and of the notes, those of the newest source that has any.  Newest is the
+    Registrations stand in only where no other live source gives a service.  Persons of
+    one class become one person and devices of one device ID and class one device, of whose
+    elements the table in ``conflicts`` says what becomes of them.  Newest is the
     later timestamp, or the later publication where there is none.  Different classes stay
     apart, because a rule may show one and not the other.
     """
@@ -45,33 +56,87 @@ class UnionPolicy:
 
     def compose(self, sources: Sequence[Source], entity: str, now: float) -> Presence:
         """The document of the entity; ids are unique in it and its order is always the same."""
-        lasting = [source for source in sources if source.kind != REGISTRATION]
-        if any(source.presence.tuples for source in lasting):
-            sources = lasting
+        sources = considered(sources)
         if len(sources) == 1:
             only = sources[0].presence
             if len(only.persons) < 2 and len(only.devices) < 2:
                 return only if only.entity == entity else only._replace(entity=entity)
-        ordered = sorted(sources, key=_kind_and_id)
-        ids: set[str] = set()
-        return Presence(
-            entity,
-            tuple(
-                [
-                    _with_unique_id(each, source, ids)
-                    for source in ordered
-                    for each in source.presence.tuples
-                ]
-            ),
-            tuple([_with_unique_id(each, source, ids) for each, source in _persons(ordered)]),
-            tuple([_with_unique_id(each, source, ids) for each, source in _devices(ordered)]),
-            _distinct([note for source in ordered for note in source.presence.notes]),
-            _distinct([each for source in ordered for each in source.presence.extensions]),
-        )
+        return assembled(sources, entity, _apart, merged)
+
+    def boundary(self, sources: Sequence[Source], now: float) -> float | None:
+        """Time alone changes nothing."""
+        return None
+
+    def configured(self, parameters: Any) -> "UnionPolicy":
+        """There is nothing to choose."""
+        return self
 
 
-def _kind_and_id(source: Source) -> tuple[str, str]:
-    return source.kind, source.id
+def _apart(service: Tuple) -> None:
+    return _APART
+
+
+def assembled(
+    sources: Sequence[Source],
+    entity: str,
+    pivot: Callable[[Tuple], str | None],
+    choose: Choice,
+) -> Presence:
+    """The document in which ``choose`` makes one component of each group.
+
+    Services are of one group where ``pivot`` and class are the same, and None is like no other;
+    persons where the class is; devices where device ID and class are.
+    """
+    ordered = sorted(sources, key=_kind_and_id)
+    ids: set[str] = set()
+    # Components keep the order of their sources, for watchers that take the first for the best.
+    services = grouped(ordered, _tuples, lambda each: _service_key(pivot(each), each))
+    persons = grouped(ordered, _persons, lambda each: (each.class_,))
+    # UUIDs are written in either case (RFC 4122 §3).
+    devices = grouped(ordered, _devices, lambda each: (each.device_id.lower(), each.class_))
+    return Presence(
+        entity,
+        tuple([_with_unique_id(*choose(group), ids) for group in services]),
+        tuple([_with_unique_id(*choose(group), ids) for group in persons]),
+        tuple([_with_unique_id(*choose(group), ids) for group in devices]),
+        distinct([note for source in ordered for note in source.presence.notes]),
+        distinct([each for source in ordered for each in source.presence.extensions]),
+    )
+
+
+def grouped(
+    sources: Sequence[Source],
+    components: Callable[[Presence], tuple[Component, ...]],
+    key: Callable[[Component], tuple[str | None, ...] | None],
+) -> list[list[tuple[Component, Source]]]:
+    """The components of several sources by what they describe, in the order of the sources."""
+    found: dict[object, list[tuple[Component, Source]]] = {}
+    for source in sources:
+        for each in components(source.presence):
+            name: object = key(each)
+            found.setdefault(object() if name is None else name, []).append((each, source))
+    return list(found.values())
+
+
+def _service_key(pivot: str | None, service: Tuple) -> tuple[str | None, ...] | None:
+    return None if pivot is None else (pivot, service.class_)
+
+
+def _tuples(presence: Presence) -> tuple[Tuple, ...]:
+    return presence.tuples
+
+
+def _persons(presence: Presence) -> tuple[Person, ...]:
+    return presence.persons
+
+
+def _devices(presence: Presence) -> tuple[Device, ...]:
+    return presence.devices
+
+
+def _kind_and_id(source: Source) -> tuple[int, str, str]:
+    # What a device publishes stands before what stays without one.
+    return source.kind in (HARD_STATE, REGISTRATION), source.kind, source.id
 
 
 def _with_unique_id(component: Component, source: Source, ids: set[str]) -> Component:
@@ -87,66 +152,3 @@ def _with_unique_id(component: Component, source: Source, ids: set[str]) -> Comp
         component = component._replace(id=id_)
     ids.add(id_)
     return component
-
-
-def _persons(sources: Sequence[Source]) -> list[tuple[Person, Source]]:
-    groups: dict[str | None, list[tuple[Person, Source]]] = {}
-    for source in sources:
-        for person in source.presence.persons:
-            groups.setdefault(person.class_, []).append((person, source))
-    return [_merged(group) for group in groups.values()]
-
-
-def _devices(sources: Sequence[Source]) -> list[tuple[Device, Source]]:
-    groups: dict[tuple[str, str | None], list[tuple[Device, Source]]] = {}
-    for source in sources:
-        for device in source.presence.devices:
-            # UUIDs are written in either case (RFC 4122 §3).
-            key = device.device_id.lower(), device.class_
-            groups.setdefault(key, []).append((device, source))
-    return [_merged(group) for group in groups.values()]
-
-
-Whole = TypeVar("Whole", Person, Device)
-
-
-def _merged(group: list[tuple[Whole, Source]]) -> tuple[Whole, Source]:
-    """One component out of several: of every element, what the newest source says."""
-    if len(group) == 1:
-        return group[0]
-    first, source = group[0]
-    ids = sorted({component.id for component, _ in group})
-    # Under an id of its own, for a rule that shows one of them by its id must not show all.
-    id_ = first.id if len(ids) == 1 else f"{ids[0]}.{crc32(' '.join(ids).encode()):08x}"
-    group = sorted(group, key=_age, reverse=True)
-    newest, _ = group[0]
-    elements: dict[str, list[Element]] = {}
-    notes: tuple[Note, ...] = ()
-    for component, _ in group:
-        own: dict[str, list[Element]] = {}
-        for each in component.elements:
-            own.setdefault(each.name, []).append(each)
-        for name, values in own.items():
-            elements.setdefault(name, values)
-        notes = notes or component.notes
-    merged = newest._replace(
-        id=id_,
-        elements=tuple([value for name in sorted(elements) for value in elements[name]]),
-        notes=notes,
-    )
-    return merged, source
-
-
-def _age(member: tuple[Person | Device, Source]) -> tuple[float, float]:
-    component, source = member
-    time = component.time
-    published_at = source.published_at
-    # A device whose clock is ahead is not newer than its PUBLISH.
-    return published_at if time is None or time > published_at else time, published_at
-
-
-T = TypeVar("T", Note, Element)
-
-
-def _distinct(values: Iterable[T]) -> tuple[T, ...]:
-    return tuple(dict.fromkeys(values))

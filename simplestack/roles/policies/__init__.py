@@ -1,0 +1,1 @@
+"""The composition policies that are shipped besides union, one a file."""
