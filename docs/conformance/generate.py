@@ -55,7 +55,7 @@ def page() -> str:
 def tested() -> References:
     """What tests, scenario scripts and the examples that tests run name."""
     tests = references("tests", "test_*.py")
-    for number, sections in references("tests/scenarios", "*.scenario").items():
+    for number, sections in references("tests/scenarios", "*.flow").items():
         for section, files in sections.items():
             tests[number][section] |= files
     for folder in sorted((ROOT / "tests" / "data").glob("*/rfc*")):

@@ -148,17 +148,20 @@ class Authenticator:
             return True
         return self._look_up(uri.user, uri.host).addCallback(lambda known: known is not None)
 
-    def refresh(self) -> Deferred[bool]:
-        """Ask the source whether it has changed; forget what is known of it where it has."""
+    def refresh(self) -> Deferred[list[str]]:
+        """Ask the source whether it has changed, and forget what is known of it where it has.
+
+        The result is the AORs of users who have been removed since.
+        """
         asked = cast("Deferred[int]", self._source.version())
         return asked.addCallback(self._refreshed)
 
-    def _refreshed(self, version: int) -> bool:
-        changed = self._version is not None and version != self._version
-        self._version = version
-        if changed:
-            self._known.clear()
-        return changed
+    def _refreshed(self, version: int) -> list[str] | Deferred[list[str]]:
+        before, self._version = self._version, version
+        if before is None or version == before:
+            return []
+        self._known.clear()
+        return cast("Deferred[list[str]]", self._source.removed(before))
 
     def _look_up(self, username: str, domain: str) -> Deferred[Credential | None]:
         found = cast("Deferred[Credential | None]", self._source.lookup(username, domain))

@@ -27,7 +27,8 @@ class Placing:
         REGISTER names it in To (RFC 3261 §10.3 step 5), everything else in the Request-URI.
         Requests in a dialog have our Contact there (§12.2.1.1), which carries the domain.
 
-        Raises SIPError 404 where the domain is not served here.
+        Raises SIPError 404 where the domain is not served here, 400 where To of a REGISTER can't
+        be an AOR.
         """
         uri = request.request_uri
         if request.method == "REGISTER":
@@ -35,11 +36,15 @@ class Placing:
             if uri.host not in self.domains:
                 raise SIPError(404, text=f"the domain {uri.host} is not served here")
             uri = request.to.uri
-        elif uri.host not in self.domains:
+            if not uri.is_sip:
+                # "The address-of-record MUST be a SIP URI or SIPS URI." (§10.2)
+                raise SIPError(400, text=f"To is {uri}, and an AOR is a SIP or SIPS URI")
+        elif request.to.tag or uri.host not in self.domains:
+            # Our Contact may well be at a host that is the name of another domain.
             domain = uri.param(DOMAIN)
             if domain is not None:
                 uri = uri._replace(host=domain.lower())
-            elif request.to.tag:
+            elif uri.host not in self.domains and request.to.tag:
                 uri = request.to.uri
         if uri.host not in self.domains:
             raise SIPError(404, text=f"the domain {uri.host} is not served here")

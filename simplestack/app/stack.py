@@ -173,7 +173,8 @@ class Stack(Service):
 
     def _refresh_credentials(self) -> Deferred[Any]:
         # While the database is away the credentials that are known serve on.
-        return self.core.authenticator.refresh().addErrback(lambda _: None)
+        refreshed = self.core.authenticator.refresh()
+        return refreshed.addCallbacks(self.core.turns.forget, lambda _: None)
 
     def stopService(self) -> Deferred[Any]:
         """Stop to serve: nothing that survives a restart is ended, what waits is committed."""

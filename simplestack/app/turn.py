@@ -20,7 +20,8 @@ from simplestack.interfaces import IRole, IStore
 from simplestack.outcome import Outcome
 from simplestack.sip.errors import SIPError
 from simplestack.sip.message import Response
-from simplestack.state import ChangeSet, Document, Removed, ResourceState
+from simplestack.state import ChangeSet, Document, Removed, ResourceState, Subscription
+from simplestack.store.errors import Unavailable, Unstorable
 from simplestack.transaction.failure import Verdict, judge
 
 __all__ = ["Turn", "Turns"]
@@ -97,7 +98,7 @@ class Turns:
 
     def _unavailable(self, failure: Failure, turn: Turn) -> None:
         # The store or a credential source did not answer; they log why, once.
-        turn.refuse(SIPError(503, headers=[("Retry-After", str(RETRY_AFTER))]))
+        turn.refuse(_sorry(failure))
 
     def _broken(self, failure: Failure, turn: Turn) -> None:
         self.log.failure("a turn failed: {turn!r}", failure=failure, turn=turn)
@@ -190,7 +191,7 @@ class Turns:
         resident.uncommitted -= 1
         self.distrust([resident.state.aor])
         if turn is not None:
-            turn.refuse(SIPError(503, headers=[("Retry-After", str(RETRY_AFTER))]))
+            turn.refuse(_sorry(failure))
 
     def _lost(self, failure: Failure) -> None:
         self.log.failure("a committed turn could not be released", failure=failure)
@@ -204,6 +205,32 @@ class Turns:
             resident = self._residents.evict(aor)
             if resident is not None and resident.state.subscriptions:
                 self._deadlines.set(aor, self._clock() + RETRY_AFTER)
+
+    # Users who are removed
+
+    def forget(self, aors: Collection[str]) -> None:
+        """End what users who no longer exist have: their state, and what they watch.
+
+        Their watchers are told ``noresource``, their phones ``rejected`` (RFC 3680 §5.2.2).
+        """
+        if not aors:
+            return
+        gone = frozenset(aors)
+        now = self._clock()
+        for resident in self._residents:
+            state = resident.state
+            changes = ChangeSet(state.aor)
+            if state.aor in gone:
+                for record in list(state):
+                    reason = "noresource" if isinstance(record, Subscription) else "rejected"
+                    changes.remove(record, reason)
+            else:
+                for subscription in state.subscriptions.values():
+                    if subscription.watcher in gone:
+                        changes.remove(subscription, "rejected")
+            if changes:
+                notifications = self._apply(resident, changes, (), now)
+                self._conclude(resident, changes, notifications, now)
 
     # The clock
 
@@ -338,3 +365,11 @@ def _retry_after(response: Response | None) -> float | None:
     except SIPError:
         return None
     return None if value is None else value.seconds
+
+
+def _sorry(failure: Failure) -> SIPError:
+    """The answer where the store failed."""
+    if failure.check(Unstorable):
+        return SIPError(400, text=failure.getErrorMessage())
+    seconds = failure.value.retry_after if failure.check(Unavailable) else RETRY_AFTER
+    return SIPError(503, headers=[("Retry-After", str(seconds))])

@@ -7,9 +7,11 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from simplestack.interfaces import Credential, ICredentialSource
+from simplestack.sip.uri import Uri
 from simplestack.store.database import Connection, Database
 from simplestack.store.errors import StoreError
 from simplestack.store.loader import Reader
+from simplestack.store.schema import RECORD_TABLES
 from simplestack.store.sql import SQLStore
 from simplestack.store.text import KEY_LIMIT, decode, encode, fits
 

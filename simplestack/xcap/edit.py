@@ -11,7 +11,7 @@ from simplestack.sip.errors import SIPError
 from simplestack.xcap.errors import ConflictError, cannot_delete, cannot_insert, no_parent
 from simplestack.xcap.markup import normalize
 from simplestack.xcap.nodes import Name, NodeSelector, Step
-from simplestack.xcap.source import Attribute, Element, scan, select
+from simplestack.xcap.source import Attribute, Element, scan, select, spliced
 
 __all__ = ["Ancestors", "Edit", "Found", "delete", "find", "namespaces", "put"]
 
@@ -80,13 +80,17 @@ def delete(data: bytes, selector: NodeSelector) -> bytes:
         raise ConflictError.of(
             "schema-validation-error", "without its root element the document is none"
         )
-    rest = [each for each in element.parent.children if each is not element]
+    siblings = element.parent.children
+    rest = [each for each in siblings if each.number != element.number]
     # "after deletion, the request URI selects another element" (§8.4)
     if select(rest, selector.steps[-1]):
         raise cannot_delete(
             "after the deletion the URI would select another element: name it by an attribute"
         )
-    return data[: element.start] + data[element.end :]
+    edited = data[: element.start] + data[element.end :]
+    source, number = element.source, element.number
+    spliced(source, edited, element.start, number, source.after[number], None)
+    return edited
 
 
 class Ancestors(NamedTuple):
@@ -161,17 +165,24 @@ def _put_element(
         old = chosen[0]
         if not _selects(step, [new if each is old else each for each in siblings], new):
             raise cannot_insert("the element in the body is not one that the URI selects")
-        return Edit(data[: old.start] + fragment + data[old.end :], False)
+        edited = data[: old.start] + fragment + data[old.end :]
+        source = old.source
+        spliced(source, edited, old.start, old.number, source.after[old.number], new.source)
+        return Edit(edited, False)
     if parent is None:
         raise cannot_insert("a document has one root element, and the URI selects another")
-    place, index = _place(parent, step, new)
+    place, index = _place(parent, siblings, step)
     if not _selects(step, [*siblings[:index], new, *siblings[index:]], new):
         raise cannot_insert("the element in the body is not one that the URI would select")
     if parent.empty:
         slash = data.rindex(b"/", parent.start, parent.open)
         head, tail = data[:slash] + b">", b"</" + parent.name + b">" + data[parent.open :]
         return Edit(head + fragment + tail, True)
-    return Edit(data[:place] + fragment + data[place:], True)
+    edited = data[:place] + fragment + data[place:]
+    source = parent.source
+    number = siblings[index].number if index < len(siblings) else source.after[parent.number]
+    spliced(source, edited, place, number, number, new.source)
+    return Edit(edited, True)
 
 
 class _Stranger(Element):
@@ -179,17 +190,19 @@ class _Stranger(Element):
 
     def __init__(self, fragment: bytes, parent: Element | None) -> None:
         own = scan(fragment)
-        super().__init__(fragment, own.name, parent, own.start, own.open)
+        super().__init__(own.source, 0, parent, own.name, own.start, own.open, own.close, own.end)
 
 
 def _selects(step: Step, siblings: list[Element], new: Element) -> bool:
-    """Whether the step selects the new element and it alone: GET(PUT(x)) = x (§7)."""
-    return select(siblings, step) == [new]
+    """Whether the step selects the new element and it alone: GET(PUT(x)) = x (§7).
+
+    Without a position it selects no other one, or it would have done so before.
+    """
+    return select([new] if step.position is None else siblings, step) == [new]
 
 
-def _place(parent: Element, step: Step, new: Element) -> tuple[int, int]:
+def _place(parent: Element, siblings: list[Element], step: Step) -> tuple[int, int]:
     """Where the new element goes (§8.2.3): the offset, and the index among its siblings."""
-    siblings = parent.children
     name = step.name
     named = siblings if name is None else [each for each in siblings if each.is_named(name)]
     position = step.position

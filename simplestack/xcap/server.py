@@ -272,10 +272,10 @@ def _document(
 
 
 def _validators(document: Document) -> tuple[tuple[str, str], ...]:
-    return (
-        ("ETag", conditions.quoted(document.entity_tag)),
-        ("Last-Modified", conditions.http_date(document.modified_at)),
-    )
+    tag = ("ETag", conditions.quoted(document.entity_tag))
+    if not document.modified_at:
+        return (tag,)
+    return (tag, ("Last-Modified", conditions.http_date(document.modified_at)))
 
 
 def _check_content(request: XCAPRequest, wanted: str) -> None:

@@ -1,15 +1,14 @@
 """Where each element of a document stands in its octets, so that an edit touches no others."""
 
 import re
-from collections.abc import Iterator
-from functools import lru_cache
+from bisect import bisect_right
 from typing import Final, NamedTuple
 
 from simplestack.documents import namespaces as ns
 from simplestack.xcap.markup import normalize
 from simplestack.xcap.nodes import Name, Step
 
-__all__ = ["Attribute", "Element", "scan", "select"]
+__all__ = ["Attribute", "Element", "Source", "scan", "select", "spliced"]
 
 # Of a well-formed document: "<" begins markup and nothing else.  The group is there for a start
 # tag alone.
@@ -18,11 +17,44 @@ _MARKUP: Final = re.compile(
     rb"""|!--.*?-->|\?.*?\?>|!\[CDATA\[.*?\]\]>)""",
     re.DOTALL,
 )
-_SLASH: Final = ord("/")
 _ATTRIBUTE: Final = re.compile(rb"""\s([^\s=/>]++)\s*+=\s*+("[^"]*+"|'[^']*+')""")
+_SLASH: Final = ord("/")
 
-#: Documents up to this size are scanned once as long as they are in use.
+#: The last so many documents up to this size are not scanned again.
+_SOURCES: Final = 32
 _REMEMBERED: Final = 65_536
+
+
+class Source:
+    """The places of all elements of a document, by their number in document order."""
+
+    __slots__ = ("after", "closes", "data", "ends", "names", "opens", "starts")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        #: Names as written.
+        self.names: list[bytes] = []
+        self.starts: list[int] = []
+        #: After the start tag.
+        self.opens: list[int] = []
+        #: Before the end tag; after the start tag where there is no end tag.
+        self.closes: list[int] = []
+        self.ends: list[int] = []
+        #: The number of the first element after all that an element contains.
+        self.after: list[int] = []
+
+    def element(self, number: int, parent: "Element | None") -> "Element":
+        """The element of a number."""
+        return Element(
+            self,
+            number,
+            parent,
+            self.names[number],
+            self.starts[number],
+            self.opens[number],
+            self.closes[number],
+            self.ends[number],
+        )
 
 
 class Attribute(NamedTuple):
@@ -39,35 +71,44 @@ class Attribute(NamedTuple):
 
 
 class Element:
-    """An element with its place: offsets into the document."""
+    """An element with its place: offsets into the document.
+
+    ``name`` is as written, with its prefix; ``open`` is after the start tag, ``close`` before the
+    end tag, or as ``open`` where there is none.
+    """
 
     __slots__ = (
         "_attributes",
         "_declared",
-        "children",
         "close",
-        "data",
         "end",
         "name",
+        "number",
         "open",
         "parent",
+        "source",
         "start",
     )
 
     def __init__(
-        self, data: bytes, name: bytes, parent: "Element | None", start: int, open_: int
+        self,
+        source: Source,
+        number: int,
+        parent: "Element | None",
+        name: bytes,
+        start: int,
+        open_: int,
+        close: int,
+        end: int,
     ) -> None:
-        self.data = data
-        #: As written, with its prefix.
-        self.name = name
+        self.source = source
+        self.number = number
         self.parent = parent
-        self.children: list[Element] = []
+        self.name = name
         self.start = start
-        #: After the start tag.
         self.open = open_
-        #: Before the end tag; as ``open`` and ``end`` where there is none.
-        self.close = open_
-        self.end = open_
+        self.close = close
+        self.end = end
         self._attributes: list[Attribute] | None = None
         self._declared: dict[str, str] | None = None
 
@@ -79,7 +120,19 @@ class Element:
     @property
     def octets(self) -> bytes:
         """The element as written."""
-        return self.data[self.start : self.end]
+        return self.source.data[self.start : self.end]
+
+    @property
+    def children(self) -> list["Element"]:
+        """The child elements, in order."""
+        source = self.source
+        after, element = source.after, source.element
+        found = []
+        number, end = self.number + 1, after[self.number]
+        while number < end:
+            found.append(element(number, self))
+            number = after[number]
+        return found
 
     @property
     def attributes(self) -> list[Attribute]:
@@ -93,17 +146,22 @@ class Element:
     def declared(self) -> dict[str, str]:
         """The namespaces that the start tag declares, by prefix; "" is the default."""
         if self._declared is None:
-            if b"xmlns" not in self.data[self.start : self.open]:
+            if not self.says(b"xmlns"):
                 self._declared = {}
             else:
                 self._read()
         assert self._declared is not None
         return self._declared
 
+    def says(self, text: bytes) -> bool:
+        """Whether these octets stand in the start tag."""
+        return self.source.data.find(text, self.start, self.open) >= 0
+
     def _read(self) -> None:
         attributes: list[Attribute] = []
         declared: dict[str, str] = {}
-        for found in _ATTRIBUTE.finditer(self.data, self.start + 1 + len(self.name), self.open):
+        place = self.start + 1 + len(self.name)
+        for found in _ATTRIBUTE.finditer(self.source.data, place, self.open):
             name = found[1]
             value = normalize(found[2][1:-1].decode())
             if name == b"xmlns":
@@ -153,9 +211,6 @@ class Element:
                     return attribute
         return None
 
-    def __iter__(self) -> Iterator["Element"]:
-        return iter(self.children)
-
     def __repr__(self) -> str:
         return f"<Element {self.name!r} {self.start}:{self.end}>"
 
@@ -165,57 +220,129 @@ def scan(data: bytes) -> Element:
 
     The octets must have passed the XML parser.
     """
-    return _remembered(data) if len(data) <= _REMEMBERED else _scan(data)
+    source = _remembered.get(data)
+    if source is None:
+        source = _scan(data)
+        _remember(source)
+    return source.element(0, None)
 
 
-def _scan(data: bytes) -> Element:
-    root: Element | None = None
-    here: Element | None = None
+def spliced(
+    source: Source, data: bytes, place: int, first: int, last: int, fragment: Source | None
+) -> None:
+    """Remember the places in ``data``, which came of the document by an edit of elements.
+
+    At ``place`` the elements numbered from ``first`` up to ``last`` gave way to those of the
+    fragment.  Reckoning is several times quicker than scanning again for the next edit.
+    """
+    new = Source(data)
+    grown = len(data) - len(source.data)
+    fragment = Source(b"") if fragment is None else fragment
+    more = len(fragment.starts) - (last - first)
+    before = source.ends[:first]
+    new.names = source.names[:first] + fragment.names + source.names[last:]
+    for mine, old, theirs in (
+        (new.starts, source.starts, fragment.starts),
+        (new.opens, source.opens, fragment.opens),
+    ):
+        mine += old[:first]
+        mine += [place + each for each in theirs]
+        mine += [grown + each for each in old[last:]]
+    # Of those that begin before, the ones that end after the place are around it.
+    for mine, old, theirs in (
+        (new.closes, source.closes, fragment.closes),
+        (new.ends, source.ends, fragment.ends),
+    ):
+        mine += [
+            each if end <= place else each + grown for each, end in zip(old, before, strict=False)
+        ]
+        mine += [place + each for each in theirs]
+        mine += [grown + each for each in old[last:]]
+    new.after += [
+        each if end <= place else each + more
+        for each, end in zip(source.after, before, strict=False)
+    ]
+    new.after += [first + each for each in fragment.after]
+    new.after += [more + each for each in source.after[last:]]
+    _remember(new)
+
+
+_remembered: Final[dict[bytes, Source]] = {}
+
+
+def _remember(source: Source) -> None:
+    if len(source.data) <= _REMEMBERED:
+        if len(_remembered) >= _SOURCES:
+            del _remembered[next(iter(_remembered))]
+        _remembered[source.data] = source
+
+
+def _scan(data: bytes) -> Source:
+    source = Source(data)
+    names, starts, opens = source.names, source.starts, source.opens
+    closes, ends, after = source.closes, source.ends, source.after
+    enclosing: list[int] = []
     for found in _MARKUP.finditer(data):
-        name = found[1]
         start, end = found.span()
+        name = found[1]
         if name is not None:
-            element = Element(data, name, here, start, end)
-            if here is not None:
-                here.children.append(element)
+            names.append(name)
+            starts.append(start)
+            opens.append(end)
+            closes.append(end)
+            ends.append(end)
+            if data[end - 2] == _SLASH:
+                after.append(len(starts))
             else:
-                root = element
-            if data[end - 2] != _SLASH:
-                here = element
-        elif data[start + 1] == _SLASH and here is not None:
-            here.close = start
-            here.end = end
-            here = here.parent
-    assert root is not None
-    return root
-
-
-_remembered = lru_cache(maxsize=32)(_scan)
+                enclosing.append(len(after))
+                after.append(0)
+        elif data[start + 1] == _SLASH:
+            number = enclosing.pop()
+            closes[number] = start
+            ends[number] = end
+            after[number] = len(starts)
+    return source
 
 
 def select(candidates: list[Element], step: Step) -> list[Element]:
     """Those of the children of one parent that a step selects (RFC 4825 §6.3)."""
     name = step.name
+    if step.position is None:
+        # Without a position the order of the tests is all the same; this one is quick.
+        if step.attribute is not None:
+            candidates = _having(candidates, step.attribute, step.value)
+        return candidates if name is None else _named(candidates, name)
     found = candidates if name is None else _named(candidates, name)
-    if step.position is not None:
-        found = found[step.position - 1 : step.position] if step.position else []
-    attribute = step.attribute
-    if attribute is None:
-        return found
-    literal = step.value.encode()
-    matching = []
-    for each in found:
-        data = each.data
-        # Only a value with a reference or white space may be written otherwise than it is.
-        if (
-            data.find(literal, each.start, each.open) >= 0
-            or data.find(b"&", each.start, each.open) >= 0
-            or b" " in literal
-        ):
-            has = each.attribute(attribute)
-            if has is not None and has.value == step.value:
-                matching.append(each)
-    return matching
+    found = found[step.position - 1 : step.position] if step.position else []
+    return found if step.attribute is None else _having(found, step.attribute, step.value)
+
+
+def _having(candidates: list[Element], name: Name, value: str) -> list[Element]:
+    if len(candidates) > 1 and " " not in value:
+        candidates = _saying(candidates, value.encode())
+    found = []
+    for each in candidates:
+        attribute = each.attribute(name)
+        if attribute is not None and attribute.value == value:
+            found.append(each)
+    return found
+
+
+def _saying(candidates: list[Element], literal: bytes) -> list[Element]:
+    """Those in which the value stands as it is, where none is written with references."""
+    data = candidates[0].source.data
+    place, end = candidates[0].start, candidates[-1].end
+    if not literal or data.find(b"&", place, end) >= 0:
+        return candidates
+    starts = [each.start for each in candidates]
+    found: list[Element] = []
+    while (place := data.find(literal, place, end)) >= 0:
+        number = bisect_right(starts, place)
+        found.append(candidates[number - 1])
+        if number == len(starts):
+            break
+        place = starts[number]
+    return found
 
 
 def _named(candidates: list[Element], name: Name) -> list[Element]:
@@ -225,7 +352,7 @@ def _named(candidates: list[Element], name: Name) -> list[Element]:
     for each in candidates:
         if not each.name.endswith(local):
             continue
-        if each.data.find(b"xmlns", each.start, each.open) >= 0:
+        if each.says(b"xmlns"):
             is_named = each.is_named(name)
         else:
             # Siblings without declarations of their own are in one scope.

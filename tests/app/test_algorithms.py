@@ -31,6 +31,10 @@ class OneUser:
         """Never another."""
         return succeed(1)
 
+    def removed(self, since: int) -> Deferred[list[str]]:
+        """Nobody."""
+        return succeed([])
+
 
 class AlgorithmTests(SynchronousTestCase):
     def authenticator(self, *algorithms: str) -> Authenticator:

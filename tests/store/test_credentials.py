@@ -47,6 +47,23 @@ class _Shared:
             """The source provides all that the interface asks for."""
             verifyObject(ICredentialSource, self.served())
 
+        def test_removed(self) -> None:
+            """With a user go his records; a server learns of users who are gone for good."""
+            source = self.served()
+            for one in (credential(), credential("bob")):
+                self.table.put(one)
+            self.pump.wait(self.store.commit(ChangeSet(ALICE, [binding()])))
+            before = self.pump.wait(source.version())
+            self.assertTrue(self.table.remove("alice", "Example.com"))
+            self.assertFalse(self.table.remove("nobody", "example.com"))
+            self.assertEqual(self.pump.wait(source.removed(before)), [ALICE])
+            self.assertEqual(self.pump.wait(self.store.load(ALICE)), [])
+            after = self.pump.wait(source.version())
+            self.assertGreater(after, before)
+            self.assertEqual(self.pump.wait(source.removed(after)), [])
+            self.table.put(credential())
+            self.assertEqual(self.pump.wait(source.removed(before)), [])
+
         def test_put_list_remove(self) -> None:
             """Users are created, replaced, listed in order, and removed."""
             alice, bob = credential(), credential("bob")
