@@ -369,7 +369,8 @@ def _retry_after(response: Response | None) -> float | None:
 
 def _sorry(failure: Failure) -> SIPError:
     """The answer where the store failed."""
-    if failure.check(Unstorable):
-        return SIPError(400, text=failure.getErrorMessage())
-    seconds = failure.value.retry_after if failure.check(Unavailable) else RETRY_AFTER
+    error = failure.value
+    if isinstance(error, Unstorable):
+        return SIPError(400, text=str(error))
+    seconds = error.retry_after if isinstance(error, Unavailable) else RETRY_AFTER
     return SIPError(503, headers=[("Retry-After", str(seconds))])
