@@ -14,7 +14,7 @@ from simplestack.app.xcapturn import XCAPService
 from simplestack.interfaces import Credential, IRole, IStore
 from simplestack.roles.xcap import XCAP
 from simplestack.sip.digest import authorize, choose, ha1
-from simplestack.sip.fields import parse_challenge
+from simplestack.sip.fields import Challenge, parse_challenge
 from simplestack.store.memory import MemoryCredentials, MemoryStore
 from simplestack.xcap.usages.directory import XCAPDirectory
 from simplestack.xcap.usages.pidfmanipulation import PIDFManipulation
@@ -103,10 +103,6 @@ class XCAPWorld:
         return Client(self, user, password)
 
 
-class SecureTransport(StringTransport):
-    """A wire that calls itself TLS."""
-
-
 class Client:
     """An HTTP client with Digest; what it sends is answered at once, as nothing waits."""
 
@@ -114,7 +110,7 @@ class Client:
         self.world = world
         self.user = user
         self.password = password
-        self.challenge = None
+        self.challenge: Challenge | None = None
         self.count = count(1)
         self.channel = world.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40000))
         self.transport = StringTransport()
@@ -141,11 +137,11 @@ class Client:
 
     def get(self, uri: str, **headers: str) -> Answer:
         """GET."""
-        return self("GET", uri, **headers)
+        return self("GET", uri, b"", "", **headers)
 
     def delete(self, uri: str, **headers: str) -> Answer:
         """DELETE."""
-        return self("DELETE", uri, **headers)
+        return self("DELETE", uri, b"", "", **headers)
 
     def send(self, method: str, uri: str, body: bytes, fields: Mapping[str, str]) -> Answer:
         """Send one request, and read the one answer."""
