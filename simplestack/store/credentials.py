@@ -138,7 +138,7 @@ class CredentialTable:
             connection.execute(
                 "INSERT INTO removal (username, domain, revision) "
                 f"SELECT {mark(1)}, {mark(2)}, value + 1 FROM revision WHERE name = 'credentials' "
-                "ON CONFLICT (domain, username) DO UPDATE SET revision = excluded.revision",
+                "ON CONFLICT (username, domain) DO UPDATE SET revision = excluded.revision",
                 values,
             )
             return True

@@ -41,7 +41,7 @@ _FIRST: Migration = (
         username {text}, domain {text}, sha512_256 {text}, sha256 {text}, md5 {text},
         PRIMARY KEY (domain, username)) {clustered}""",
     """CREATE TABLE removal (
-        username {text}, domain {text}, revision {integer}, PRIMARY KEY (domain, username))
+        username {text}, domain {text}, revision {integer}, PRIMARY KEY (username, domain))
         {clustered}""",
     "CREATE TABLE trial (data {octets})",
     "INSERT INTO revision VALUES ('credentials', 0)",
