@@ -14,7 +14,7 @@ from simplestack.sip.message import Request, Response, parse_message
 from tests.bench.account import Account
 from tests.peers.running import DOMAIN
 
-__all__ = ["Dialog", "Probe"]
+__all__ = ["Dialog", "Probe", "pidf", "written"]
 
 #: How long an answer may take, in seconds.
 PATIENCE = 10.0
@@ -132,22 +132,9 @@ class Probe:
     ) -> Response:
         response = None
         for _ in range(tries):
-            dialog.cseq += 1
-            request = Request(method, uri, body=body)
             branch = f"z9hG4bKp{next(_serial)}"
-            request.add(
-                "Via", f"SIP/2.0/{self.transport.upper()} {self.place};branch={branch};rport"
-            )
-            request.add("Max-Forwards", "70")
-            request.add("From", dialog.local)
-            request.add("To", dialog.remote)
-            request.add("Call-ID", dialog.call_id)
-            request.add("CSeq", f"{dialog.cseq} {method}")
-            for name, value in fields:
-                request.add(name, value)
-            credentials = self.account.credentials(method.encode(), uri.encode())
-            if credentials:
-                request.add("Authorization", credentials.decode())
+            way = f"SIP/2.0/{self.transport.upper()} {self.place};branch={branch};rport"
+            request = written(self.account, method, uri, dialog, way, fields, body)
             response = self._exchange(request, branch)
             if response.status != 401:
                 break
@@ -273,6 +260,32 @@ class Probe:
         """Answer what comes until something is so; fails where it never is."""
         if not self.listen(patience, done):
             raise AssertionError(f"{self.aor}: not after {patience} s: {what}")
+
+
+def written(
+    account: Account,
+    method: str,
+    uri: str,
+    dialog: Dialog,
+    via: str,
+    fields: tuple[tuple[str, str], ...],
+    body: bytes,
+) -> Request:
+    """The next request of a dialog, with credentials if there was a challenge."""
+    dialog.cseq += 1
+    request = Request(method, uri, body=body)
+    request.add("Via", via)
+    request.add("Max-Forwards", "70")
+    request.add("From", dialog.local)
+    request.add("To", dialog.remote)
+    request.add("Call-ID", dialog.call_id)
+    request.add("CSeq", f"{dialog.cseq} {method}")
+    for name, value in fields:
+        request.add(name, value)
+    credentials = account.credentials(method.encode(), uri.encode())
+    if credentials:
+        request.add("Authorization", credentials.decode())
+    return request
 
 
 def pidf(aor: str, basic: str, note: str = "") -> bytes:

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from simplestack.app.control import ask
+from simplestack.command.user import credential
+from simplestack.sip.uri import parse_uri
+from simplestack.store.credentials import CredentialTable
 
 __all__ = ["DOMAIN", "Running", "free_port", "twistd"]
 
@@ -192,15 +195,16 @@ class Running:
             check=False,
         )
 
+    @property
+    def store_url(self) -> str:
+        """The URL of the database, as it is from any directory."""
+        return self.store.replace("sqlite:///", f"sqlite:///{self.directory}/")
+
     def add_users(self, *names: str) -> None:
         """Make users whose password is their name with "-secret" after it."""
+        table = CredentialTable(self.store_url)
         for name in names:
-            self._user("add", name, "--password", f"{name}-secret")
-
-    def _user(self, *arguments: str) -> None:
-        action, name, *rest = arguments
-        done = self.command("user", action, f"{name}@{DOMAIN}", "--store", self.store, *rest)
-        assert done.returncode == 0, done.stderr
+            table.put(credential(parse_uri(f"sip:{name}@{DOMAIN}"), f"{name}-secret"))
 
     def kill(self) -> None:
         """``kill -9``."""
