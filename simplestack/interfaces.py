@@ -137,12 +137,24 @@ class ICompositionPolicy(Interface):
 
 
 class IAuthorizationPolicy(Interface):
-    """Decides what a watcher may see where it is not left to pres-rules.  *Plug-in*."""
+    """Decides what a watcher may see.  The shipped one asks pres-rules (RFC 5025).  *Plug-in*."""
 
     name = Attribute("str: the name by which settings choose it.")
 
+    def configured(default_handling: str) -> Any:
+        """This policy with what the operator sets for watchers of whom nothing else says anything."""
+
     def decide(state: ResourceState, watcher: str, package: str, now: float) -> Decision:
-        """What this watcher may see of the AOR."""
+        """What this watcher may see of the AOR; ``watcher`` is "" where nobody knows who he is.
+
+        The permissions are a ``roles.rules.Permissions``.
+        """
+
+    def reauthorizes(changes: ChangeSet) -> bool:
+        """Whether the changes may alter what ``decide`` says."""
+
+    def boundary(state: ResourceState, now: float) -> float | None:
+        """The next time after ``now`` at which ``decide`` may say otherwise by the clock alone."""
 
 
 class IApplicationUsage(Interface):

@@ -13,11 +13,15 @@ __all__ = [
     "Source",
     "considered",
     "place_in",
+    "source_id",
+    "source_kind",
 ]
 
 PUBLICATION: Final = "publication"
 REGISTRATION: Final = "registration"
 HARD_STATE: Final = "hard-state"
+
+_PREFIX: Final = "source:"
 
 #: The priority of sources where nobody says otherwise, the highest first; ``*`` is any other.
 ORDER: Final = (PUBLICATION, "*", HARD_STATE, REGISTRATION)
@@ -35,6 +39,16 @@ class Source(NamedTuple):
     published_at: float
     #: The AOR of who published it; "" for other kinds.
     publisher: str = ""
+
+
+def source_id(kind: str) -> str:
+    """The id of the publication of a source plug-in; each has one for each AOR."""
+    return _PREFIX + kind
+
+
+def source_kind(publication_id: str) -> str:
+    """The kind of source that a publication is of, by its id."""
+    return publication_id[7:] if publication_id.startswith(_PREFIX) else PUBLICATION
 
 
 def considered(sources: Sequence[Source]) -> Sequence[Source]:

@@ -1,5 +1,7 @@
 """The presence agent: who publishes, who watches, and what is seen."""
 
+from collections.abc import Sequence
+
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -7,6 +9,9 @@ from simplestack.documents import namespaces as ns
 from simplestack.documents.pidf import MEDIA_TYPE, Presence, closed, parse_presence
 from simplestack.interfaces import Body, Decision, IEventPackage, IRole
 from simplestack.outcome import Outcome
+from simplestack.roles.authorization import PresRulesPolicy
+from simplestack.roles.composer import Composer
+from simplestack.roles.composition import Source, UnionPolicy
 from simplestack.roles.presence import PresenceAgent, PresencePackage
 from simplestack.roles.rules import BLOCKED, EVERYTHING, NOTHING, POLITE, Permissions
 from simplestack.sip.errors import SIPError
@@ -245,17 +250,14 @@ class ComposedTests(PresenceTestCase):
     def test_composed_once(self) -> None:
         """Views of one state are composed once, and each is built once."""
         composed: list[Presence] = []
-        policy = self.package.policy
 
-        class Counting:
-            name = "counting"
-
-            def compose(self, sources: object, entity: str, now: float) -> Presence:
-                presence: Presence = policy.compose(sources, entity, now)  # type: ignore[arg-type]  # passed on
+        class Counting(UnionPolicy):
+            def compose(self, sources: Sequence[Source], entity: str, now: float) -> Presence:
+                presence = super().compose(sources, entity, now)
                 composed.append(presence)
                 return presence
 
-        self.use(PresenceAgent(Counting()))  # type: ignore[arg-type]  # as the policy is used
+        self.use(PresenceAgent(Counting()))
         self.publish(pidf())
         few = Permissions(services=EVERYTHING.services)
         bodies = [self.body(each) for each in (EVERYTHING, few, EVERYTHING, few, NOTHING)]
@@ -276,10 +278,14 @@ class ComposedTests(PresenceTestCase):
 
     def test_memory_is_bounded(self) -> None:
         """Of many AORs the newest are remembered."""
-        package = PresencePackage(max_remembered=3)
+        composer, authorization = Composer(max_remembered=3), PresRulesPolicy(max_remembered=3)
+        package = PresencePackage(composer, authorization)
         for number in range(10):
-            package.full(ResourceState(f"sip:{number}@x.org"), EVERYTHING, MEDIA_TYPE, 0.0)
-        self.assertEqual(len(package._entries), 3)
+            state = ResourceState(f"sip:{number}@x.org")
+            package.full(state, EVERYTHING, MEDIA_TYPE, 0.0)
+            package.authorize(state, BOB, 0.0)
+        self.assertEqual(len(composer._composed), 3)
+        self.assertEqual(len(authorization._entries), 3)
 
 
 class AuthorizeTests(PresenceTestCase):
@@ -404,7 +410,9 @@ class AuthorizeTests(PresenceTestCase):
             host = "x.org" if number % 2 else "x.com"
             handling = self.authorized(f"sip:{number}@{host}").handling
             self.assertEqual(handling, "allow" if number % 2 else "block")
-        self.assertLessEqual(len(self.package._entries[ALICE].decisions), 1024)
+        authorization = self.package.authorization
+        assert isinstance(authorization, PresRulesPolicy)
+        self.assertLessEqual(len(authorization._entries[ALICE].decisions), 1024)
 
 
 class PrivacyTests(PresenceTestCase):
