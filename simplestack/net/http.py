@@ -157,6 +157,8 @@ class _Answer:
             return
         request = self._request
         request.setResponseCode(status)
+        # An empty answer has no type.
+        request.defaultContentType = None
         fields = request.responseHeaders
         fields.setRawHeaders(b"Server", [_SERVER])
         for name, value in headers:

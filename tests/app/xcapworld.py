@@ -10,7 +10,6 @@ from twisted.internet.testing import StringTransport
 
 from simplestack.app.core import Clocks, Core
 from simplestack.app.settings import Settings
-from simplestack.app.xcapturn import XCAPService
 from simplestack.interfaces import Credential, IRole, IStore
 from simplestack.roles.xcap import XCAP
 from simplestack.sip.digest import authorize, choose, ha1
@@ -80,23 +79,16 @@ class XCAPWorld:
             **settings,  # type: ignore[arg-type]  # the keywords are the caller's to get right
         )
         self.core = Core(
-            Settings(domains=(DOMAIN,)),
+            Settings(domains=(DOMAIN,), xcap_origins=origins),
             [*roles, self.role],
             self.store,
             self.credentials,
             Clocks(lambda: self.now, lambda: self.now),
         )
-        self.service = XCAPService(
-            self.role.server,
-            self.core.authenticator,
-            self.core.turns,
-            self.core.identifiers,
-            lambda: self.now,
-            credentials=self.credentials,
-            documents=getattr(self.store, "documents", None),
-            origins=origins,
-        )
-        self.site = self.service.make_site(self.clock, max_connections)
+        service = self.core.xcap
+        assert service is not None
+        self.service = service
+        self.site = service.make_site(self.clock, max_connections)
 
     def client(self, user: str = "", password: str = PASSWORD) -> "Client":
         """A client of a user on a connection of its own."""
