@@ -105,6 +105,10 @@ class Probe:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the socket go."""
         self._socket.close()
 
     # Requests

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import IO, Any
 
 from simplestack.app.control import ask
 from simplestack.command.user import credential
@@ -109,33 +110,30 @@ class Running:
             self._command = twistd("-n", "--pidfile=", "-y", tac.name)
         self._log = self.directory / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._copying = Thread()
 
-    def start(self, file_limit: int | None = None, wait: bool = True) -> None:
-        """Start it and wait until it serves; ``file_limit`` bounds the octets of its files."""
-        prepare: Callable[[], None] | None = None
-        if file_limit is not None:
-            limit = file_limit
+    def start(self) -> None:
+        """Start it and wait until it serves."""
+        self._process = subprocess.Popen(
+            self._command,
+            cwd=self.directory,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        # By a pipe, because the server's own files may have a limit.
+        self._copying = Thread(target=self._copy, args=(self._process.stdout,), daemon=True)
+        self._copying.start()
+        self.wait_until(self._answers, "the server serves")
 
-            def prepare() -> None:
-                # The hard limit stays, so that room can be made again.
-                hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command,
-                cwd=self.directory,
-                env=environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                preexec_fn=prepare,
-            )
-        if wait:
-            self.wait_until(self._answers, "the server serves")
+    def _copy(self, output: IO[bytes]) -> None:
+        with self._log.open("ab", buffering=0) as log, output:
+            for line in output:
+                log.write(line)
 
     def limit_files(self, octets: int) -> None:
-        """Change the bound of its files while it runs."""
+        """Bound the octets that its files may have: at 0 the disk is full, so to say."""
         hard = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)[1]
         resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (octets, hard))
 
@@ -211,6 +209,7 @@ class Running:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+        self._copying.join()
 
     def stop(self) -> int:
         """SIGTERM; the exit status.  Does nothing to a server that has ended."""
@@ -223,4 +222,5 @@ class Running:
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise AssertionError(f"SIGTERM did not end it:\n{self.said()}") from None
+        self._copying.join()
         return self._process.returncode
