@@ -15,7 +15,7 @@ __all__ = ["Resident", "Residents"]
 class Resident:
     """One AOR in memory: its records and its notifier."""
 
-    __slots__ = ("notifier", "state", "uncommitted", "used")
+    __slots__ = ("notifier", "state", "uncommitted", "untold", "used")
 
     def __init__(self, state: ResourceState, notifier: Notifier, now: float) -> None:
         self.state = state
@@ -24,6 +24,8 @@ class Resident:
         self.used = now
         #: How many turns wait for their commit.
         self.uncommitted = 0
+        #: Whether subscribers were loaded who must be told the state as it is now.
+        self.untold = len(notifier) > 0
 
 
 class Residents:
@@ -51,8 +53,8 @@ class Residents:
         """The AOR, where it is in memory."""
         return self._residents.get(aor)
 
-    def load(self, aor: str) -> Deferred[None]:
-        """Bring an AOR into memory.
+    def load(self, aor: str, after: Deferred[None] | None = None) -> Deferred[None]:
+        """Bring an AOR into memory; where ``after`` is given, it is read when that has fired.
 
         The Deferreds of one AOR fire in the order of the calls, which keeps its requests in
         theirs.
@@ -64,10 +66,13 @@ class Residents:
             self._loading[aor].append(waiting)
             return waiting
         self._loading[aor] = [waiting]
-        loaded = cast("Deferred[list[Record]]", self._store.load(aor))
+        loaded = self._read(None, aor) if after is None else after.addCallback(self._read, aor)
         loaded.addCallback(self._loaded, aor)
         loaded.addCallbacks(self._resume, self._fail, callbackArgs=(aor,), errbackArgs=(aor,))
         return waiting
+
+    def _read(self, _: None, aor: str) -> Deferred[list[Record]]:
+        return cast("Deferred[list[Record]]", self._store.load(aor))
 
     def _loaded(self, records: list[Record], aor: str) -> None:
         state = ResourceState(aor, records)

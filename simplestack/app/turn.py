@@ -28,6 +28,8 @@ __all__ = ["Turn", "Turns"]
 
 #: What a client is asked to wait after a 503, in seconds.
 RETRY_AFTER = 5
+#: When the clock's turn of an AOR is tried again after a fault, in seconds.
+FAULT_PAUSE = 60
 
 
 class Turn(Protocol):
@@ -85,7 +87,7 @@ class Turns:
         except SIPError as error:
             turn.refuse(error)
         except Exception:
-            # Nothing was applied, so nothing is torn.
+            # Nothing of it was applied, or memory is read again: nothing is torn.
             self.log.failure("a turn failed: {turn!r}", turn=turn)
             turn.refuse(SIPError(500))
         else:
@@ -112,8 +114,12 @@ class Turns:
         if resident is None:
             return self._residents.load(turn.aor)
         response, changes, notify = turn.decide(resident.state, now)
-        notifications = self._apply(resident, changes, notify, now)
-        self._conclude(resident, changes, notifications, now, turn, response)
+        try:
+            notifications = self._apply(resident, changes, notify, now)
+            self._conclude(resident, changes, notifications, now, turn, response)
+        except Exception:
+            self._repair(resident)
+            raise
         return None
 
     def _apply(
@@ -189,7 +195,8 @@ class Turns:
 
     def _failed(self, failure: Failure, resident: Resident, turn: Turn | None) -> None:
         resident.uncommitted -= 1
-        self.distrust([resident.state.aor])
+        if self._residents.get(resident.state.aor) is resident:
+            self.distrust([resident.state.aor])
         if turn is not None:
             turn.refuse(_sorry(failure))
 
@@ -205,6 +212,28 @@ class Turns:
             resident = self._residents.evict(aor)
             if resident is not None and resident.state.subscriptions:
                 self._deadlines.set(aor, self._clock() + RETRY_AFTER)
+
+    def _change(self, resident: Resident, changes: ChangeSet, now: float) -> None:
+        """A turn that nobody asked for."""
+        if not changes:
+            return
+        try:
+            self._conclude(resident, changes, self._apply(resident, changes, (), now), now)
+        except Exception:
+            self.log.failure("a turn of {aor} failed", aor=changes.aor)
+            self._repair(resident)
+
+    def _repair(self, resident: Resident) -> None:
+        """Forget what memory holds of an AOR after a fault; it is read again behind what is being
+        committed.
+        """
+        aor = resident.state.aor
+        if self._residents.get(aor) is not resident:
+            return
+        self.distrust([aor])
+        if resident.uncommitted:
+            committed = cast("Deferred[None]", self._store.commit(ChangeSet(aor)))
+            self._residents.load(aor, committed).addErrback(lambda _: None)
 
     # Users who are removed
 
@@ -228,9 +257,7 @@ class Turns:
                 for subscription in state.subscriptions.values():
                     if subscription.watcher in gone:
                         changes.remove(subscription, "rejected")
-            if changes:
-                notifications = self._apply(resident, changes, (), now)
-                self._conclude(resident, changes, notifications, now)
+            self._change(resident, changes, now)
 
     # The clock
 
@@ -239,37 +266,45 @@ class Turns:
         for aor in self._deadlines.due(self._clock()):
             self.wake(aor)
 
-    def wake(self, aor: str, restarted: bool = False) -> None:
+    def wake(self, aor: str) -> None:
         """Run the turn of the clock for an AOR.
 
-        After a restart (``restarted``) all its subscribers are told its full state.
+        Subscribers who were loaded are told the full state.
         """
         resident = self._residents.get(aor)
         if resident is None:
             loaded = self._residents.load(aor)
-            loaded.addCallbacks(
-                lambda _: self.wake(aor, True), lambda _: self._later(aor), (), {}, ()
-            )
-            loaded.addErrback(self._lost)
+            loaded.addCallbacks(lambda _: self.wake(aor), lambda _: self._later(aor))
             return
         now = self._clock()
+        try:
+            self._act(resident, now)
+        except Exception:
+            # The clock of the others must go on.
+            self.log.failure("the clock's turn of {aor} failed", aor=aor)
+            self._repair(resident)
+            self._deadlines.set(aor, now + FAULT_PAUSE)
+
+    def _act(self, resident: Resident, now: float) -> None:
         state, notifier = resident.state, resident.notifier
+        aor = state.aor
         changes = ChangeSet(aor)
         for role in self._roles:
             changes.update(role.expire(state, now))
         changes.update(self._subscribing.expire(state, now))
         notify = self._due_again(aor, state, now)
         notifications = self._apply(resident, changes, notify, now)
-        if restarted:
+        if resident.untold:
+            resident.untold = False
             notifications += notifier.full_state(changes, now)
         else:
             boundary = notifier.boundary(now)
             if boundary is not None and boundary <= now:
                 notifications += notifier.tick(changes, now)
         self._conclude(resident, changes, notifications, now)
-        deadline = state.deadline()
-        if deadline is not None:
-            self._deadlines.set(aor, deadline)
+        for deadline in (state.deadline(), notifier.boundary(now)):
+            if deadline is not None:
+                self._deadlines.set(aor, deadline)
 
     # Answers to NOTIFY
 
@@ -288,10 +323,10 @@ class Turns:
         now = self._clock()
         for request in resident.notifier.answered(identifier, ok, now):
             self.delivery.send(aor, request)
-        if ok:
+        if ok or notify.final:
             if aor in self._failures:
                 self._forgive(aor, identifier)
-        elif not notify.final:
+        else:
             self._judge(resident, identifier, response, transport, now)
 
     def _judge(
@@ -305,6 +340,7 @@ class Turns:
         state = resident.state
         aor = state.aor
         if identifier not in state.subscriptions:
+            self._forgive(aor, identifier)
             return
         failures = self._failures.setdefault(aor, {})
         failures[identifier] = failures.get(identifier, 0) + 1
@@ -328,8 +364,9 @@ class Turns:
         )
         self._forgive(aor, identifier)
         changes = self._subscribing.failed(state, identifier, judgement.verdict, now)
-        if changes:
-            self._conclude(resident, changes, self._apply(resident, changes, (), now), now)
+        for _, ended in changes.entries:
+            self._forgive(aor, ended)
+        self._change(resident, changes, now)
 
     def _forgive(self, aor: str, identifier: str) -> None:
         for memory in (self._failures, self._again_at):
@@ -352,6 +389,10 @@ class Turns:
         else:
             del self._again_at[aor]
         return tuple([each for each in due if each in state.subscriptions])
+
+    def failing(self) -> int:
+        """How many subscriptions did not get their last NOTIFY."""
+        return sum(map(len, self._failures.values()))
 
     def _later(self, aor: str) -> None:
         self._deadlines.set(aor, self._clock() + RETRY_AFTER)

@@ -27,6 +27,7 @@ from simplestack.sip.framer import KeepAlive, StreamFramer
 from simplestack.sip.message import Request, Response, parse_message
 from simplestack.sip.uri import Uri
 from simplestack.state import ChangeSet, Document, ResourceState
+from simplestack.store.errors import Unavailable
 from simplestack.store.memory import MemoryCredentials, MemoryStore
 from simplestack.transaction.flow import Flow
 from simplestack.transaction.layer import TransactionLayer
@@ -369,6 +370,22 @@ def rules_document(rules: dict[str, list[str]]) -> bytes:
     return (text + "</cp:ruleset>").encode()
 
 
+class Store(MemoryStore):
+    """A store whose held commits can be lost in more ways."""
+
+    def lose_silently(self) -> None:
+        """Let the held commits fail, one by one, after the AORs were named by others."""
+        waiting, self._waiting = self._waiting, []
+        self.held = False
+        for _, committed in waiting:
+            committed.errback(Unavailable(2))
+
+    def forget_waiting(self) -> None:
+        """The process dies: nobody will ever know."""
+        self._waiting.clear()
+        self.held = False
+
+
 class World:
     """The service and the phones around it."""
 
@@ -385,7 +402,7 @@ class World:
         self.now = 0.0
         self.random = Random(seed)
         self.numbers = count(10)
-        self.store = MemoryStore()
+        self.store = Store()
         self.credentials = MemoryCredentials()
         for user in users:
             self.add_user(user)
@@ -403,6 +420,11 @@ class World:
 
     def start(self, roles: Sequence[IRole] | None = None) -> None:
         """Make the service on the store as it is, and let it take up what is there."""
+        self.start_quietly(roles)
+        self.take_up()
+
+    def start_quietly(self, roles: Sequence[IRole] | None = None) -> None:
+        """Make the service on the store as it is."""
         self.roles = make_roles(self.settings) if roles is None else roles
         self.core = Core(
             self.settings,
@@ -414,6 +436,9 @@ class World:
         )
         self.core.connect(self)
         self.store.on_failure = self.core.turns.distrust
+
+    def take_up(self) -> None:
+        """What a stack does when its store can be read."""
         self.store.deadlines().addCallback(self._take_deadlines)
         self.store.subscribed().addCallback(self._take_subscribed)
 
@@ -521,7 +546,7 @@ class World:
     def _tick(self) -> None:
         self._next_tick = floor(self.now) + 1.0
         self.core.turns.tick()
-        self.core.authenticator.refresh()
+        self.core.authenticator.refresh().addCallback(self.core.turns.forget)
         if floor(self.now) % 60 == 0:
             self.core.residents.sweep()
 
@@ -532,8 +557,8 @@ class World:
         changes = ChangeSet(document.aor, [document])
         self.core.turns.run(StoringTurn(document.aor, changes))
 
-    def store_rules(self, aor: str, rules: dict[str, list[str]]) -> None:
-        """Store the pres-rules of an AOR: handling → AORs or ``*`` for everybody."""
+    def store_rules(self, aor: str, rules: dict[str, list[str]], body: bytes = b"") -> None:
+        """Store the pres-rules of an AOR: handling → AORs or ``*`` for everybody; or a body."""
         self.store_document(
             Document(
                 aor,
@@ -542,7 +567,7 @@ class World:
                 "index",
                 f"etag{next(self._serial)}",
                 "application/auth-policy+xml",
-                rules_document(rules),
+                body or rules_document(rules),
                 EPOCH + self.now,
             )
         )

@@ -1,0 +1,619 @@
+"""Turns: nothing leaves before its commit, nothing torn stays, the clock never stops."""
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from simplestack.app.turn import RETRY_AFTER
+from simplestack.outcome import Incoming, Outcome
+from simplestack.roles.registrar import Registrar
+from simplestack.sip.message import Request, Response
+from simplestack.state import Binding, ChangeSet, Publication, Record, ResourceState
+from tests.app.world import NoAnswer, Phone, World
+
+ALICE = "sip:alice@example.com"
+BOB = "sip:bob@example.com"
+PIDF = (
+    '<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:bob@example.com">'
+    '<tuple id="t"><status><basic>{}</basic></status><note>{}</note></tuple></presence>'
+)
+
+
+def pidf(note: str = "", basic: str = "open") -> bytes:
+    """A presence document of Bob."""
+    return PIDF.format(basic, note).encode()
+
+
+class TurnCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        """Alice and Bob, and Bob lets Alice watch him."""
+        self.world = World()
+        self.alice = self.world.phone("alice@example.com")
+        self.bob = self.world.phone("bob@example.com")
+        self.world.store_rules(BOB, {"allow": [ALICE]})
+
+    def register(self, expires: int = 3600) -> Response:
+        """Bob registers."""
+        return self.bob.ask(
+            "REGISTER",
+            "sip:example.com",
+            {"Contact": [f"{self.bob.contact};expires={expires}"]},
+        )
+
+    def publish(self, note: str = "", etag: str = "") -> Response:
+        """Bob publishes."""
+        headers = {"Event": ["presence"], "Content-Type": ["application/pidf+xml"]}
+        if etag:
+            headers["SIP-If-Match"] = [etag]
+        return self.bob.ask("PUBLISH", BOB, headers, pidf(note))
+
+    def subscribe(self, phone: Phone | None = None, expires: int = 3600) -> Request:
+        """A phone, Alice's if none is given, subscribes to Bob; its first NOTIFY."""
+        phone = phone or self.alice
+        response = phone.ask("SUBSCRIBE", BOB, {"Event": ["presence"], "Expires": [str(expires)]})
+        self.assertEqual(response.status, 200)
+        self.world.run(0.0)
+        (notify,) = phone.notifies()
+        return notify
+
+    def bindings(self, aor: str) -> list[Binding]:
+        """The bindings in the store."""
+        return [record for record in self.world.stored(aor) if isinstance(record, Binding)]
+
+    def answers(self, phone: Phone) -> list[int]:
+        """The statuses of the responses in an inbox, which loses them."""
+        found = [each for each in phone.inbox if isinstance(each, Response)]
+        for each in found:
+            phone.inbox.remove(each)
+        return [each.status for each in found]
+
+
+class CommitTests(TurnCase):
+    def test_nothing_before_the_commit(self) -> None:
+        """Rule 3 of the house: neither response nor NOTIFY leaves before the commit."""
+        self.subscribe()
+        self.register()
+        self.alice.notifies()
+        self.world.store.held = True
+        self.bob.send(
+            self.bob.request(
+                "PUBLISH",
+                BOB,
+                {"Event": ["presence"], "Content-Type": ["application/pidf+xml"]},
+                pidf("new"),
+            )
+        )
+        self.world.run(3.0)
+        self.assertFalse(self.bob.inbox)
+        self.assertFalse(self.alice.inbox)
+        self.world.store.release()
+        self.world.run(0.0)
+        self.assertEqual(self.answers(self.bob), [200])
+        (notify,) = self.alice.notifies()
+        self.assertIn(b"new", notify.body)
+
+    def test_reader_waits(self) -> None:
+        """Who reads what another turn has changed gets it after that turn's commit."""
+        self.register(0)
+        self.world.store.held = True
+        self.bob.send(
+            self.bob.request("REGISTER", "sip:example.com", {"Contact": [self.bob.contact]})
+        )
+        self.world.run(0.0)
+        self.bob.send(self.bob.request("REGISTER", "sip:example.com"))
+        self.world.run(1.0)
+        self.assertEqual(self.answers(self.bob), [])
+        self.world.store.release()
+        self.world.run(0.0)
+        first, second = self.bob.inbox
+        assert isinstance(first, Response) and isinstance(second, Response)
+        self.assertEqual(first.get_all("Contact"), second.get_all("Contact"))
+        self.assertEqual(len(second.contacts), 1)
+
+    def test_reader_of_another_aor_does_not_wait(self) -> None:
+        """AORs have nothing to do with one another."""
+        self.alice.ask("REGISTER", "sip:example.com")
+        self.register()
+        self.world.store.held = True
+        self.bob.send(
+            self.bob.request("REGISTER", "sip:example.com", {"Contact": [self.bob.contact]})
+        )
+        self.world.run(0.0)
+        self.assertEqual(self.alice.ask("REGISTER", "sip:example.com").status, 200)
+
+    def test_lost_commit(self) -> None:
+        """A commit that fails: 503 with Retry-After to all that hung on it, nobody told, no effect."""
+        self.register()
+        self.subscribe()
+        self.world.store.held = True
+        self.bob.send(
+            self.bob.request("REGISTER", "sip:example.com", {"Contact": ["*"], "Expires": ["0"]})
+        )
+        self.world.run(0.0)
+        self.bob.send(self.bob.request("REGISTER", "sip:example.com"))
+        self.world.run(0.0)
+        self.world.store.lose()
+        self.world.run(0.0)
+        first, second = self.bob.inbox
+        assert isinstance(first, Response) and isinstance(second, Response)
+        self.bob.inbox.clear()
+        for answer in (first, second):
+            self.assertEqual(answer.status, 503)
+            self.assertTrue(int(answer.get("Retry-After") or "0") > 0)
+        self.assertFalse(self.alice.inbox)
+        answer = self.bob.ask("REGISTER", "sip:example.com")
+        self.assertEqual(len(answer.contacts), 1)
+
+    def test_subscribers_are_told_after_a_lost_commit(self) -> None:
+        """They get the state that is in the store, whoever brought it into memory again."""
+        for touched in (False, True):
+            self.setUp()
+            first = self.subscribe()
+            self.world.store.held = True
+            self.bob.send(
+                self.bob.request("REGISTER", "sip:example.com", {"Contact": [self.bob.contact]})
+            )
+            self.world.run(0.0)
+            self.world.store.lose()
+            self.world.run(1.0)
+            self.bob.inbox.clear()
+            if touched:
+                self.assertEqual(self.bob.ask("REGISTER", "sip:example.com").status, 200)
+            self.world.run(RETRY_AFTER + 1.0)
+            (notify,) = self.alice.notifies()
+            self.assertEqual(notify.body, first.body)
+            self.assertGreater(notify.cseq.number, first.cseq.number)
+
+    def test_late_failure(self) -> None:
+        """What was loaded after a failure is not thrown away by another failure of before."""
+        self.register()
+        turns, residents = self.world.core.turns, self.world.core.residents
+        before = residents.get(BOB)
+        assert before is not None
+        self.world.store.held = True
+        self.bob.send(
+            self.bob.request("REGISTER", "sip:example.com", {"Contact": [self.bob.contact]})
+        )
+        self.world.run(0.0)
+        # The store says at once which AORs it failed; the failed commits come later, one by one.
+        turns.distrust([BOB])
+        residents.load(BOB)
+        after = residents.get(BOB)
+        self.assertIsNot(after, before)
+        self.world.store.lose_silently()
+        self.world.run(0.0)
+        self.assertEqual(self.answers(self.bob), [503])
+        self.assertIs(residents.get(BOB), after)
+
+    def test_load_fails(self) -> None:
+        """Where the store can't be read the answer is 503; and all is well when it can."""
+        self.world.store.available = False
+        answer = self.register()
+        self.assertEqual(answer.status, 503)
+        self.assertTrue(int(answer.get("Retry-After") or "0") > 0)
+        self.world.store.available = True
+        self.assertEqual(self.register().status, 200)
+
+    def test_restart_while_a_commit_waits(self) -> None:
+        """RFC 3261 §17.2.2 has the client send again: what was not committed was not answered."""
+        self.register()
+        self.world.store.held = True
+        self.bob.send(
+            self.bob.request("REGISTER", "sip:example.com", {"Contact": ["*"], "Expires": ["0"]})
+        )
+        self.world.run(0.0)
+        self.assertFalse(self.bob.inbox)
+        self.world.store.forget_waiting()
+        self.world.restart()
+        self.world.run(2.0)
+        # The retransmission came to the new process.
+        self.assertEqual(self.answers(self.bob), [200])
+        self.assertEqual(self.bob.ask("REGISTER", "sip:example.com").get_all("Contact"), [])
+
+
+class OrderTests(TurnCase):
+    def test_order_while_loading(self) -> None:
+        """Requests that wait for the same AOR go on in the order in which they came."""
+        waiting: list[Deferred[None]] = []
+        load = self.world.store.load
+
+        def slowly(aor: str) -> "Deferred[list[Record]]":
+            held: Deferred[None] = Deferred()
+            waiting.append(held)
+            return held.addCallback(lambda _: load(aor))
+
+        self.register(0)
+        self.world.core.residents.evict(BOB)
+        self.world.store.load = slowly  # type: ignore[method-assign]  # a slow database
+        for number in range(5):
+            self.bob.send(
+                self.bob.request(
+                    "REGISTER",
+                    "sip:example.com",
+                    {
+                        "Contact": [f"<sip:bob@192.0.2.{number}>"],
+                        "Call-ID": ["same"],
+                        "CSeq": [f"{100 + number} REGISTER"],
+                    },
+                )
+            )
+        self.world.run(0.0)
+        self.assertFalse(self.bob.inbox)
+        # One read for all of them.
+        self.assertEqual(len(waiting), 1)
+        waiting[0].callback(None)
+        self.world.run(0.0)
+        answers = [each for each in self.bob.inbox if isinstance(each, Response)]
+        self.assertEqual([answer.cseq.number for answer in answers], [100, 101, 102, 103, 104])
+        self.assertEqual([len(answer.contacts) for answer in answers], [1, 2, 3, 4, 5])
+
+
+class Faulty(Registrar):
+    """A registrar with a fault."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fail_decide = False
+        self.fail_expire = False
+
+    def decide(
+        self, incoming: Incoming, state: ResourceState, now: float, identifiers: object
+    ) -> Outcome[Response]:
+        """Decide, or fail."""
+        if self.fail_decide:
+            raise ZeroDivisionError("decide")
+        return super().decide(incoming, state, now, identifiers)  # type: ignore[arg-type]  # passed on
+
+    def expire(self, state: ResourceState, now: float) -> ChangeSet:
+        """Expire, or fail."""
+        if self.fail_expire and state.aor == ALICE:
+            raise ZeroDivisionError("expire")
+        return super().expire(state, now)
+
+
+class FaultTests(TurnCase):
+    def test_decide_fails(self) -> None:
+        """A role that raises what it must not: 500, a log entry, and nothing has changed."""
+        role = Faulty()
+        self.world.restart([role])
+        self.register()
+        before = self.world.stored(BOB)
+        role.fail_decide = True
+        answer = self.register(0)
+        self.assertEqual(answer.status, 500)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        role.fail_decide = False
+        self.assertEqual(self.world.stored(BOB), before)
+        self.assertEqual(len(self.bob.ask("REGISTER", "sip:example.com").contacts), 1)
+
+    def test_notifier_fails(self) -> None:
+        """What fails after the changes were applied leaves nothing of them in memory either."""
+        self.register()
+        self.subscribe()
+        resident = self.world.core.residents.get(BOB)
+        assert resident is not None
+        package = next(
+            package
+            for role in self.world.roles
+            for package in role.packages
+            if package.name == "presence"
+        )
+
+        def fails(*arguments: object) -> object:
+            raise ZeroDivisionError("changed")
+
+        self.patch(package, "changed", fails)
+        answer = self.register(0)
+        self.assertEqual(answer.status, 500)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(len(self.bob.ask("REGISTER", "sip:example.com").contacts), 1)
+        self.assertEqual(sum(isinstance(record, Binding) for record in self.world.stored(BOB)), 1)
+
+    def test_nothing_torn_while_a_commit_waits(self) -> None:
+        """So where an earlier commit is still under way: memory is read again after it."""
+        self.register(0)
+        self.subscribe()
+        self.world.store.held = True
+        self.bob.send(
+            self.bob.request("REGISTER", "sip:example.com", {"Contact": ["<sip:one@192.0.2.7>"]})
+        )
+        self.world.run(0.0)
+        package = next(
+            package
+            for role in self.world.roles
+            for package in role.packages
+            if package.name == "presence"
+        )
+
+        def fails(*arguments: object) -> object:
+            raise ZeroDivisionError("affected")
+
+        patch = self.patch(package, "affected", fails)
+        self.bob.send(
+            self.bob.request("REGISTER", "sip:example.com", {"Contact": ["<sip:two@192.0.2.7>"]})
+        )
+        self.world.run(0.0)
+        patch.restore()
+        self.assertEqual(self.answers(self.bob), [500])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.bob.send(self.bob.request("REGISTER", "sip:example.com"))
+        self.world.run(0.0)
+        self.world.store.release()
+        self.world.run(0.0)
+        first, second = [each for each in self.bob.inbox if isinstance(each, Response)]
+        self.assertEqual(first.get_all("Contact"), ["<sip:one@192.0.2.7>;expires=3600"])
+        self.assertEqual(second.get_all("Contact"), ["<sip:one@192.0.2.7>;expires=3600"])
+
+    def test_clock_fails(self) -> None:
+        """A fault in the clock's turn of one AOR is logged and does not stop the clock of others."""
+        role = Faulty()
+        self.world.restart([role])
+        for phone in (self.alice, self.bob):
+            phone.ask(
+                "REGISTER", "sip:example.com", {"Contact": [phone.contact], "Expires": ["60"]}
+            )
+        role.fail_expire = True
+        self.world.run(61.0)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.bindings(BOB), [])
+        self.assertEqual(len(self.bindings(ALICE)), 1)
+        # It is tried again, later.
+        role.fail_expire = False
+        self.world.run(120.0)
+        self.assertEqual(self.bindings(ALICE), [])
+
+
+class ClockTests(TurnCase):
+    def test_expiry(self) -> None:
+        """RFC 3261 §10.3, RFC 3903 §6: what is not refreshed ends in its second, also if long idle."""
+        self.register(60)
+        self.publish("here")
+        self.world.run(59.0)
+        self.assertEqual(len(self.world.stored(BOB)), 3)
+        self.world.run(1.0)
+        self.assertEqual({type(record) for record in self.world.stored(BOB)} & {Binding}, set())
+        self.world.run(3540.0)
+        self.assertFalse(
+            [record for record in self.world.stored(BOB) if isinstance(record, Publication)]
+        )
+
+    def test_expiry_of_what_is_not_in_memory(self) -> None:
+        """It is brought into memory to end, and its end is told nobody twice."""
+        self.register(3600)
+        self.world.restart()
+        self.assertIsNone(self.world.core.residents.get(BOB))
+        self.world.run(3600.0)
+        self.assertEqual(self.bindings(BOB), [])
+
+    def test_idle_ones_leave(self) -> None:
+        """After ``resident_idle`` an AOR without subscriptions leaves memory; others stay."""
+        self.register(3600)
+        self.alice.ask("REGISTER", "sip:example.com", {"Contact": [self.alice.contact]})
+        self.subscribe(self.bob)
+        self.world.run(900.0)
+        residents = self.world.core.residents
+        self.assertIsNone(residents.get(ALICE))
+        self.assertIsNotNone(residents.get(BOB))
+        self.assertEqual(len(self.alice.ask("REGISTER", "sip:example.com").contacts), 1)
+
+    def test_boundaries(self) -> None:
+        """RFC 4745 §7.3: validities begin and end by the clock alone, each of them."""
+
+        def at(seconds: int) -> str:
+            minutes, seconds = divmod(seconds + 20, 60)
+            return f"2023-11-14T22:{13 + minutes:02}:{seconds:02}Z"
+
+        rules = (
+            '<cp:ruleset xmlns:cp="urn:ietf:params:xml:ns:common-policy"'
+            ' xmlns="urn:ietf:params:xml:ns:pres-rules">'
+            '<cp:rule id="a"><cp:conditions><cp:identity>'
+            '<cp:one id="sip:alice@example.com"/></cp:identity></cp:conditions>'
+            "<cp:actions><sub-handling>allow</sub-handling></cp:actions></cp:rule>"
+            '<cp:rule id="b"><cp:conditions><cp:identity>'
+            '<cp:one id="sip:alice@example.com"/></cp:identity><cp:validity>'
+            f"<cp:from>{at(100)}</cp:from><cp:until>{at(200)}</cp:until>"
+            f"<cp:from>{at(300)}</cp:from><cp:until>{at(400)}</cp:until>"
+            "</cp:validity></cp:conditions><cp:transformations><provide-services><all-services/>"
+            "</provide-services></cp:transformations></cp:rule></cp:ruleset>"
+        )
+        self.world.store_rules(BOB, {"allow": [ALICE]}, rules.encode())
+        self.register(3600)
+        first = self.subscribe()
+        self.assertNotIn(b"open", first.body)
+        seen = []
+        for second in range(1, 500):
+            self.world.run(1.0)
+            seen += [(second, b"open" in notify.body) for notify in self.alice.notifies()]
+        start = self.world.now - 499
+        self.assertEqual(
+            [(round(second + start), shown) for second, shown in seen],
+            [(100, True), (200, False), (300, True), (400, False)],
+        )
+
+
+class NotifyFailureTests(TurnCase):
+    def change(self) -> None:
+        """A change of Bob's presence."""
+        self.count = getattr(self, "count", 0) + 1
+        self.register(3600 if self.count % 2 else 0)
+        self.world.run(0.0)
+
+    def subscribed(self) -> bool:
+        """Whether Alice's subscription is there."""
+        resident = self.world.core.residents.get(BOB)
+        return resident is not None and bool(resident.state.subscriptions)
+
+    def test_verdicts(self) -> None:
+        """RFC 5057 §5.2, RFC 6665 §4.2.2: what each status of a NOTIFY's answer ends."""
+        for status, survives in (
+            (404, False),
+            (405, False),
+            (410, False),
+            (416, False),
+            (480, False),
+            (481, False),
+            (482, False),
+            (483, False),
+            (484, False),
+            (485, False),
+            (489, False),
+            (500, True),
+            (501, False),
+            (503, True),
+            (604, False),
+            (400, True),
+            (415, True),
+            (606, True),
+        ):
+            self.setUp()
+            self.count = 0
+            self.subscribe()
+            self.alice.replies.append((status, {}))
+            self.change()
+            self.assertEqual(self.subscribed(), survives, status)
+            self.assertEqual(len(self.alice.notifies()), 1)
+            # The next change is told if it lives, and the store agrees.
+            self.change()
+            self.world.run(0.0)
+            self.assertEqual(bool(self.alice.notifies()), survives, status)
+
+    def test_retry(self) -> None:
+        """A passing failure is made good with the newest state, once."""
+        self.subscribe()
+        self.alice.replies.append((500, {}))
+        self.change()
+        self.alice.notifies()
+        self.world.run(14.0)
+        self.assertEqual(self.alice.notifies(), [])
+        self.world.run(2.0)
+        (notify,) = self.alice.notifies()
+        self.assertIn(b"open", notify.body)
+        self.world.run(600.0)
+        self.assertEqual(self.alice.notifies(), [])
+
+    def test_retry_after(self) -> None:
+        """RFC 3261 §20.33: Retry-After says when; a success meanwhile makes it needless."""
+        self.subscribe()
+        self.alice.replies.append((503, {"Retry-After": ["120 (soon)"]}))
+        self.change()
+        self.alice.notifies()
+        self.world.run(60.0)
+        self.assertEqual(self.alice.notifies(), [])
+        self.change()
+        (notify,) = self.alice.notifies()
+        self.assertIn(b"closed", notify.body)
+        self.world.run(600.0)
+        self.assertEqual(self.alice.notifies(), [])
+
+    def test_five_in_a_row(self) -> None:
+        """Five failures in a row are the end; four and a success are not."""
+        self.subscribe()
+        self.alice.replies.extend([(500, {})] * 4)
+        self.change()
+        self.world.run(600.0)
+        self.assertEqual(len(self.alice.notifies()), 5)
+        self.assertTrue(self.subscribed())
+        self.alice.replies.extend([(500, {})] * 5)
+        self.change()
+        self.world.run(600.0)
+        self.assertEqual(len(self.alice.notifies()), 5)
+        self.assertFalse(self.subscribed())
+
+    def test_nothing_is_kept_of_ended_ones(self) -> None:
+        """A subscription that ends while its NOTIFYs fail leaves nothing behind."""
+        turns = self.world.core.turns
+        self.subscribe(expires=60)
+        self.alice.replies.extend([(500, {})] * 20)
+        self.change()
+        self.assertEqual(turns.failing(), 1)
+        self.world.run(600.0)
+        self.assertFalse(self.subscribed())
+        self.assertEqual(turns.failing(), 0)
+
+    def test_dialog(self) -> None:
+        """RFC 5057 §5.2: 404 ends all subscriptions of the dialog, 489 one alone."""
+        for status, left in ((404, 0), (489, 1)):
+            self.setUp()
+            self.count = 0
+            self.world.store_rules(BOB, {"allow": [ALICE, BOB]})
+            first = self.bob.request("SUBSCRIBE", BOB, {"Event": ["presence"]})
+            self.bob.send(first)
+            self.world.run(0.0)
+            response = self.bob.inbox[0]
+            assert isinstance(response, Response)
+            self.bob.inbox.clear()
+            second = self.bob.ask(
+                "SUBSCRIBE",
+                str(response.contacts[0].uri),
+                {
+                    "Event": ["reg"],
+                    "Call-ID": [response.call_id],
+                    "From": response.headers["From"],
+                    "To": response.headers["To"],
+                },
+            )
+            self.assertEqual(second.status, 200)
+            self.world.run(0.0)
+            self.bob.notifies()
+            resident = self.world.core.residents.get(BOB)
+            assert resident is not None
+            self.assertEqual(len(resident.state.subscriptions), 2)
+            self.bob.replies.append((status, {}))
+            self.publish("x")
+            self.world.run(0.0)
+            self.assertEqual(len(resident.state.subscriptions), left, status)
+
+
+class RestartTests(TurnCase):
+    def test_touched_first(self) -> None:
+        """Full state comes after a restart, also where a request was there before the clock."""
+        first = self.subscribe()
+        self.world.start_quietly()
+        self.assertEqual(self.bob.ask("REGISTER", "sip:example.com").status, 200)
+        self.world.take_up()
+        self.world.run(1.0)
+        (notify,) = self.alice.notifies()
+        self.assertEqual(notify.body, first.body)
+        self.assertGreater(notify.cseq.number, 100)
+
+    def test_told_once(self) -> None:
+        """Where an expiry came before, the full state is not told twice."""
+        self.subscribe()
+        self.world.start_quietly()
+        self.world.core.turns.wake(BOB)
+        self.world.take_up()
+        self.world.run(1.0)
+        self.assertEqual(len(self.alice.notifies()), 1)
+
+    def test_expired_meanwhile(self) -> None:
+        """What ended while the service was down ends as if it had been up."""
+        self.subscribe(expires=60)
+        self.register(120)
+        self.alice.notifies()
+        self.world.now += 90.0
+        self.world.restart()
+        self.world.run(1.0)
+        (notify,) = self.alice.notifies()
+        state = notify.subscription_state
+        assert state is not None
+        self.assertEqual((state.state, state.param("reason")), ("terminated", "timeout"))
+        self.assertIn(b"open", notify.body)
+        self.world.run(60.0)
+        self.assertEqual(self.bindings(BOB), [])
+
+
+class AnswerTests(TurnCase):
+    def test_one_final_response(self) -> None:
+        """RFC 3261 §8.2.6, RFC 4320 §4.1: a request whose commit takes for ever gets one 500."""
+        self.register()
+        self.world.store.held = True
+        self.bob.send(
+            self.bob.request("REGISTER", "sip:example.com", {"Contact": ["<sip:b@192.0.2.8>"]})
+        )
+        self.world.run(40.0)
+        self.assertEqual(self.answers(self.bob), [500])
+        self.world.store.release()
+        self.world.run(40.0)
+        self.assertEqual(self.answers(self.bob), [])
+        self.assertFalse([each for each in self.bob.inbox if isinstance(each, NoAnswer)])
+        # It was made all the same.
+        self.assertEqual(len(self.bob.ask("REGISTER", "sip:example.com").contacts), 2)
