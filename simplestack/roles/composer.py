@@ -202,43 +202,40 @@ class Composer:
         sources: list[Source] = []
         edges: list[float] = []
         for publication in publications:
-            presence = _accepted(publication.body)
-            if presence is not None:
-                kind = source_kind(publication.id)
-                published_at = publication.published_at
-                source = Source(
-                    kind,
-                    publication.id,
-                    _held(presence, publication.body, now, published_at, edges),
-                    published_at,
-                    publication.publisher if kind == PUBLICATION else "",
-                )
-                if self.stale_after and kind == PUBLICATION:
-                    end = said_at(source) + self.stale_after
-                    if end <= now:
-                        continue
-                    edges.append(end)
-                sources.append(source)
+            body = publication.body
+            presence = _accepted(body)
+            if presence is None:
+                continue
+            said = publication.published_at
+            # Few documents have periods, and these words tell them without a look at each element.
+            if b"until" in body or b"from" in body:
+                presence = _held(presence, body, now, said, edges)
+            kind = source_kind(publication.id)
+            publisher = publication.publisher if kind == PUBLICATION else ""
+            source = Source(kind, publication.id, presence, said, publisher)
+            if self.stale_after and kind == PUBLICATION:
+                end = said_at(source) + self.stale_after
+                if end <= now:
+                    continue
+                edges.append(end)
+            sources.append(source)
         if capabilities:
             services = tuple([_registered(state.aor, each) for each in capabilities])
             sources.append(
                 Source(REGISTRATION, "", Presence(state.aor, tuple(sorted(services))), 0)
             )
-        document = state.documents.get(HARD_STATE_DOCUMENT)
+        document = state.documents.get(HARD_STATE_DOCUMENT) if state.documents else None
         if document is not None:
             presence = _accepted(document.body)
             if presence is not None:
                 changed = document.modified_at
                 held = _held(presence, document.body, now, changed, edges)
                 sources.append(Source(HARD_STATE, "", held, changed))
-        return sources, min([edge for edge in edges if edge > now], default=None)
+        return sources, min([edge for edge in edges if edge > now], default=None) if edges else None
 
 
 def _held(presence: Presence, body: bytes, now: float, said: float, edges: list[float]) -> Presence:
     """The document as it holds now; adds the times at which that changes."""
-    # Few documents have periods, and these words tell them without a look at each element.
-    if b"until" not in body and b"from=" not in body and b"from =" not in body:
-        return presence
     times = _moments(body)
     if not times:
         return presence

@@ -75,8 +75,11 @@ class PresencePackage:
 
     def boundary(self, state: ResourceState, now: float) -> float | None:
         """The next time at which the clock alone changes who may see what, or what there is."""
-        times = (self.authorization.boundary(state, now), self.composer.boundary(state, now))
-        return min([time for time in times if time is not None], default=None)
+        rules: float | None = self.authorization.boundary(state, now)
+        document = self.composer.boundary(state, now)
+        if rules is None or document is None:
+            return document if rules is None else rules
+        return min(rules, document)
 
     # What there is to see.
 
