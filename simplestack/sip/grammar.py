@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache, wraps
 from typing import TypeAlias, TypeVar
 
 from simplestack.sip.errors import SIPError
@@ -64,21 +63,39 @@ def bad(text: str) -> SIPError:
     return SIPError(400, text=text)
 
 
+class _Memory(dict[str, T]):
+    """What a function gave for the texts that it was asked about last."""
+
+    __slots__ = ("_before", "_parse", "_size")
+
+    def __init__(self, parse: Callable[[str], T], size: int) -> None:
+        self._parse = parse
+        self._size = size
+        #: What this memory held before it was full, where texts in use are found again.
+        self._before: dict[str, T] = {}
+
+    def __missing__(self, text: str) -> T:
+        value = self._before.get(text)
+        if value is None:
+            value = self._parse(text)
+        if len(text) <= _REMEMBERED_LENGTH:
+            if len(self) >= self._size:
+                self._before = self.copy()
+                self.clear()
+            self[text] = value
+        return value
+
+
 def remember(size: int) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
-    """Keep the last `size` results of a function of one text.
+    """Keep up to twice `size` results of a function of one text, those used last.
 
     Texts over 512 characters are not kept, so that strangers can't fill the memory with
-    long ones: a cache holds at most `size` of 512 characters and what is read from them.
+    long ones. What is known is found without a call of Python code: header fields repeat so
+    often that this is most of what reading them costs.
     """
 
     def decorate(parse: Callable[[str], T]) -> Callable[[str], T]:
-        known = lru_cache(size)(parse)
-
-        @wraps(parse)
-        def remembered(text: str) -> T:
-            return known(text) if len(text) <= _REMEMBERED_LENGTH else parse(text)
-
-        return remembered
+        return _Memory(parse, size).__getitem__
 
     return decorate
 

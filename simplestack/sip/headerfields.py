@@ -55,9 +55,11 @@ class HeaderFields:
     a field is missing that every message has.
     """
 
-    __slots__ = ("headers",)
+    __slots__ = ("_top_via", "headers")
 
     headers: dict[str, list[str]]
+    # Its branch is in no other message, so this field is kept where it was read.
+    _top_via: Via | None
 
     def get(self, name: str) -> str | None:
         """The first raw value of a header field, None if it is not there."""
@@ -74,6 +76,7 @@ class HeaderFields:
 
     def set(self, name: str, value: str) -> None:
         """Give a header field this one value."""
+        self._top_via = None
         self.headers[canonical(name)] = [value]
 
     def add(self, name: str, value: str) -> None:
@@ -83,6 +86,7 @@ class HeaderFields:
     def prepend(self, name: str, value: str) -> None:
         """Add a value before those that a header field has; a new field comes first of all."""
         name = canonical(name)
+        self._top_via = None
         if name in self.headers:
             self.headers[name].insert(0, value)
         else:
@@ -90,6 +94,7 @@ class HeaderFields:
 
     def remove(self, name: str) -> None:
         """Remove a header field, if it is there."""
+        self._top_via = None
         self.headers.pop(canonical(name), None)
 
     # A field that may come once: None where it is not there.
@@ -117,15 +122,26 @@ class HeaderFields:
 
     @property
     def top_via(self) -> Via:
-        """The last hop that the message has taken."""
-        values = self.headers.get("Via")
-        if not values:
-            raise SIPError(400, text="Via is missing")
-        return parse_vias(values[0])[0]
+        """The last hop that the message has taken; it changes by the methods of the header alone."""
+        top = self._top_via
+        if top is None:
+            values = self.headers.get("Via")
+            if not values:
+                raise SIPError(400, text="Via is missing")
+            top = self._top_via = parse_vias(values[0])[0]
+        return top
+
+    def set_top_via(self, value: str, top: Via) -> None:
+        """Give the first Via another value, in which `top` is the topmost hop."""
+        self.headers["Via"][0] = value
+        self._top_via = top
 
     @property
     def vias(self) -> tuple[Via, ...]:
         """All hops, the last one first."""
+        values = self.headers.get("Via", ())
+        if len(values) == 1 and "," not in values[0]:
+            return (self.top_via,)
         return self._list("Via", parse_vias)
 
     @property

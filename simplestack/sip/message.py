@@ -57,6 +57,7 @@ class Message(HeaderFields):
     def __init__(self, headers: dict[str, list[str]] | None = None, body: bytes = b"") -> None:
         self.headers: dict[str, list[str]] = {} if headers is None else headers
         self.body = body
+        self._top_via = None
 
     def start_line(self) -> str:
         """The first line, without its line end."""
@@ -97,6 +98,7 @@ class Request(Message):
         self.uri = uri
         self.headers = {} if headers is None else headers
         self.body = body
+        self._top_via = None
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.uri}>"
@@ -161,6 +163,7 @@ class Response(Message):
         self.reason = REASONS.get(status, "") if reason is None else reason
         self.headers = {} if headers is None else headers
         self.body = body
+        self._top_via = None
 
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.reason}>"

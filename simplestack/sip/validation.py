@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from simplestack.sip.errors import SIPError
 from simplestack.sip.fields import (
     BRANCH_COOKIE,
+    Via,
     parse_accept,
     parse_call_id,
     parse_cseq,
@@ -21,7 +22,6 @@ from simplestack.sip.fields import (
     parse_name_addrs,
     parse_subscription_state,
     parse_tokens,
-    parse_vias,
 )
 from simplestack.sip.uri import parse_uri
 
@@ -57,42 +57,39 @@ def _contacts(text: str) -> object:
     return None if text == "*" else parse_name_addrs(text)
 
 
-# How the fields are read that must not be repeated, and those that may be. A bad Expires is
-# not refused, it means 3600 (§20.10). A Date of another time zone is, rather than be misread
+# How the fields are read, and whether they may be repeated. A bad Expires is not refused, it
+# means 3600 (§20.10). A Date of another time zone is, rather than be misread
 # (RFC 4475 §3.1.2.12 leaves the choice).
-_SINGLE: dict[str, Callable[[str], object]] = {
-    "From": parse_name_addr,
-    "To": parse_name_addr,
-    "Call-ID": parse_call_id,
-    "CSeq": parse_cseq,
-    "Max-Forwards": parse_max_forwards,
-    "Content-Type": parse_media_type,
-    "Content-Disposition": parse_disposition,
-    "Event": parse_event,
-    "Subscription-State": parse_subscription_state,
-    "SIP-ETag": parse_entity_tag,
-    "SIP-If-Match": parse_entity_tag,
-    "Suppress-If-Match": parse_entity_tag,
-    "Refer-To": parse_name_addr,
-    "Reply-To": parse_name_addr,
-    "Expires": str,
-    "Min-Expires": str,
-    "Date": parse_date,
-}
-_REPEATED: dict[str, Callable[[str], object]] = {
-    "Via": parse_vias,
-    "Contact": _contacts,
-    "Route": parse_name_addrs,
-    "Record-Route": parse_name_addrs,
-    "Path": parse_name_addrs,
-    "Service-Route": parse_name_addrs,
-    "Accept": parse_accept,
-    "Require": parse_tokens,
-    "Proxy-Require": parse_tokens,
-    "Supported": parse_tokens,
-    "Allow": parse_tokens,
-    "Allow-Events": parse_tokens,
-    "Content-Encoding": parse_tokens,
+_READ: dict[str, tuple[Callable[[str], object], bool]] = {
+    "From": (parse_name_addr, False),
+    "To": (parse_name_addr, False),
+    "Call-ID": (parse_call_id, False),
+    "CSeq": (parse_cseq, False),
+    "Max-Forwards": (parse_max_forwards, False),
+    "Content-Type": (parse_media_type, False),
+    "Content-Disposition": (parse_disposition, False),
+    "Event": (parse_event, False),
+    "Subscription-State": (parse_subscription_state, False),
+    "SIP-ETag": (parse_entity_tag, False),
+    "SIP-If-Match": (parse_entity_tag, False),
+    "Suppress-If-Match": (parse_entity_tag, False),
+    "Refer-To": (parse_name_addr, False),
+    "Reply-To": (parse_name_addr, False),
+    "Expires": (str, False),
+    "Min-Expires": (str, False),
+    "Date": (parse_date, False),
+    "Contact": (_contacts, True),
+    "Route": (parse_name_addrs, True),
+    "Record-Route": (parse_name_addrs, True),
+    "Path": (parse_name_addrs, True),
+    "Service-Route": (parse_name_addrs, True),
+    "Accept": (parse_accept, True),
+    "Require": (parse_tokens, True),
+    "Proxy-Require": (parse_tokens, True),
+    "Supported": (parse_tokens, True),
+    "Allow": (parse_tokens, True),
+    "Allow-Events": (parse_tokens, True),
+    "Content-Encoding": (parse_tokens, True),
 }
 
 
@@ -108,11 +105,11 @@ def validate_request(request: Request) -> None:
     for name in _MANDATORY:
         if name not in headers:
             raise SIPError(400, text=f"{name} is missing")
-    _check_fields(headers)
+    vias = _check_fields(request)
     if parse_cseq(headers["CSeq"][0]).method != request.method:
         status = 400 if request.method in METHODS else 501
         raise SIPError(status, text="CSeq names another method")
-    if parse_vias(headers["Via"][0])[0].branch == BRANCH_COOKIE:
+    if vias[0].branch == BRANCH_COOKIE:
         raise SIPError(400, text="the branch in Via is not unique")
     uri = parse_uri(request.uri)
     if uri.headers:
@@ -133,22 +130,25 @@ def validate_response(response: Response) -> None:
     for name in _MANDATORY:
         if name not in headers:
             raise SIPError(400, text=f"{name} is missing")
-    _check_fields(headers)
-    if len(headers["Via"]) > 1 or len(parse_vias(headers["Via"][0])) > 1:
+    if len(_check_fields(response)) > 1:
         raise SIPError(400, text="more than one Via")
 
 
-def _check_fields(headers: dict[str, list[str]]) -> None:
-    name = ""
+def _check_fields(message: Request | Response) -> tuple[Via, ...]:
+    """Read every field; the hops that the message has taken."""
+    name = "Via"
     try:
-        for name, values in headers.items():
-            if name in _SINGLE:
+        vias = message.vias
+        for name, values in message.headers.items():
+            read = _READ.get(name)
+            if read is not None:
+                parse, repeated = read
+                parse(values[0])
                 if len(values) > 1:
-                    raise SIPError(400, text="appears more than once")
-                _SINGLE[name](values[0])
-            elif name in _REPEATED:
-                check = _REPEATED[name]
-                for value in values:
-                    check(value)
+                    if not repeated:
+                        raise SIPError(400, text="appears more than once")
+                    for value in values[1:]:
+                        parse(value)
     except SIPError as error:
         raise SIPError(error.status, error.reason, error.headers, f"{name}: {error.text}") from None
+    return vias

@@ -13,7 +13,8 @@ def stamp(request: Request, top: Via, flow: Flow) -> None:
     """Write into the topmost Via where the request came from (RFC 3261 §18.2.1, RFC 3581 §4)."""
     address, port = flow.remote
     rport = False
-    for name, _ in top.params:
+    params = top.params
+    for name, _ in params:
         if name == "rport":
             rport = True
         elif name == "received":
@@ -28,7 +29,9 @@ def stamp(request: Request, top: Via, flow: Flow) -> None:
             # contains an IP address that differs from the packet source address, the server MUST
             # add a "received" parameter"
             if "," not in raw:
-                request.headers["Via"][0] = f"{raw};received={address}"
+                params = (*params, ("received", address))
+                top = Via(top.transport, top.host, top.port, params)
+                request.set_top_via(f"{raw};received={address}", top)
                 return
         else:
             # "it MUST set the value of the parameter to the source port of the request ... the
@@ -36,7 +39,11 @@ def stamp(request: Request, top: Via, flow: Flow) -> None:
             # request came from even if it is identical to the value of the "sent-by" component"
             before, found, after = raw.partition(";rport")
             if found and after[:1] in ("", ";") and "," not in raw and '"' not in raw:
-                request.headers["Via"][0] = f"{before};received={address};rport={port}{after}"
+                at = params.index(("rport", None))
+                here = (("received", address), ("rport", str(port)))
+                params = (*params[:at], *here, *params[at + 1 :])
+                top = Via(top.transport, top.host, top.port, params)
+                request.set_top_via(f"{before};received={address};rport={port}{after}", top)
                 return
     _stamp_list(request, address, port, rport or top.rport is not None)
 
@@ -47,7 +54,7 @@ def _stamp_list(request: Request, address: str, port: int, rport: bool) -> None:
     top = parse_via(parts[0]).with_param("received", address)
     if rport:
         top = top.with_param("rport", str(port))
-    request.headers["Via"][0] = ", ".join([str(top), *parts[1:]])
+    request.set_top_via(", ".join([str(top), *parts[1:]]), top)
 
 
 def response_flow(via: Via, flow: Flow) -> Flow:

@@ -113,10 +113,14 @@ def parse_cseq(text: str) -> CSeq:
 
     §8.1.1.5: "The sequence number value MUST be expressible as a 32-bit unsigned integer".
     """
-    number, _, method = text.replace("\t", " ").partition(" ")
-    method = method.lstrip(" ")
+    number, _, method = text.partition(" ")
+    if not method.isalpha() or not method.isascii():
+        number, _, method = text.replace("\t", " ").partition(" ")
+        method = method.lstrip(" ")
+        if not is_token(method):
+            raise bad(f"bad CSeq: {text[:60]}")
     value = integer(number, 2**32)
-    if value is None or value == 2**32 or not is_token(method):
+    if value is None or value == 2**32:
         raise bad(f"bad CSeq: {text[:60]}")
     return CSeq(value, method)
 

@@ -22,10 +22,9 @@ __all__ = ["BRANCH_COOKIE", "Via", "parse_via", "parse_vias"]
 BRANCH_COOKIE = "z9hG4bK"
 """What a branch begins with that is unique as RFC 3261 §8.1.1.7 wants it."""
 
-_via = re.compile(
+_hop = re.compile(
     rf"({TOKEN}++)[ \t]*+/[ \t]*+({TOKEN}++)[ \t]*+/[ \t]*+({TOKEN}++)[ \t]++"
-    r"(\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9_.\-]++)(?>(?:[ \t]*+:[ \t]*+([0-9]{1,5}))?)[ \t]*+(;.*)?",
-    re.DOTALL,
+    r"(\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9_.\-]++)(?:[ \t]*+:[ \t]*+([0-9]{1,5}))?[ \t]*+"
 ).fullmatch
 
 
@@ -73,22 +72,27 @@ class Via(NamedTuple):
 
 
 @remember(2048)
-def parse_via(text: str) -> Via:
-    """Read one hop of SIP/2.0. Raises SIPError 400."""
-    match = _via(text)
+def _read_hop(text: str) -> tuple[str, str, int | None]:
+    """What stands before the parameters: transport, host, port."""
+    match = _hop(text)
     if not match:
         raise bad(f"bad Via: {text[:60]}")
-    protocol, version, transport, host, port, params = match.groups()
+    protocol, version, transport, host, port = match.groups()
     if protocol.upper() != "SIP" or version != "2.0":
         raise bad(f"Via of another protocol: {text[:60]}")
     if port and int(port) > 65535:
         raise bad(f"bad port in Via: {text[:60]}")
-    return Via(
-        transport.upper(),
-        parse_host(host),
-        int(port) if port else None,
-        parse_params(params.rstrip(" \t")) if params else (),
-    )
+    return transport.upper(), parse_host(host), int(port) if port else None
+
+
+def parse_via(text: str) -> Via:
+    """Read one hop of SIP/2.0. Raises SIPError 400."""
+    # The branch is another one each time, the rest is not.
+    hop, semicolon, params = text.partition(";")
+    transport, host, port = _read_hop(hop)
+    if not semicolon:
+        return Via(transport, host, port)
+    return Via(transport, host, port, parse_params(";" + params.rstrip(" \t")))
 
 
 def parse_vias(text: str) -> tuple[Via, ...]:
