@@ -8,86 +8,88 @@ from twisted.application.service import Application
 
 from simplestack.app.plugins import application_usages, composition_policy
 from simplestack.app.settings import Settings
-from simplestack.app.tap import Daemon, makeStack
+from simplestack.app.tap import Daemon, makeStack, mistakes_told
 from simplestack.roles.presence import PresenceAgent
 from simplestack.roles.regevent import RegEvent
 from simplestack.roles.registrar import Registrar
 from simplestack.roles.watcherinfo import WatcherInfo
 from simplestack.roles.xcap import XCAP
 
-settings = Settings(
-    domains=["localhost"],
-    listen=[
-        "udp:5060:interface=127.0.0.1",
-        "tcp:5060:interface=127.0.0.1",
-        # "tls:5061:interface=127.0.0.1:privateKey=/etc/simplestack/key.pem:certKey=/etc/simplestack/cert.pem",
-    ],
-    xcap=["tcp:8080:interface=127.0.0.1"],
-    store="sqlite:///simplestack.db",
-    # store="postgresql://simplestack:secret@db.example.com/simplestack",
-    # control="simplestack.control",
-    # advertise="",
-    #
-    # subscribe_min_expires=60,
-    # subscribe_max_expires=86400,
-    # max_subscriptions=5000,
-    # max_subscriptions_per_watcher=30,
-    # waiting_time=604800,
-    # max_waiting=100,
-    #
-    # digest_algorithms=["SHA-512-256", "SHA-256", "MD5"],
-    # nonce_lifetime=300,
-    # max_nonces=100_000,
-    #
-    # max_connections=20_000,
-    # connection_idle=3900,
-    # max_transactions=200_000,
-    # restart_window=10,
-    # resident_idle=600,
-)
+# A mistake in here ends the start with one line that says which.
+with mistakes_told():
+    settings = Settings(
+        domains=["localhost"],
+        listen=[
+            "udp:5060:interface=127.0.0.1",
+            "tcp:5060:interface=127.0.0.1",
+            # "tls:5061:interface=127.0.0.1:privateKey=/etc/simplestack/key.pem:certKey=/etc/simplestack/cert.pem",
+        ],
+        xcap=["tcp:8080:interface=127.0.0.1"],
+        store="sqlite:///simplestack.db",
+        # store="postgresql://simplestack:secret@db.example.com/simplestack",
+        # control="simplestack.control",
+        # advertise="",
+        #
+        # subscribe_min_expires=60,
+        # subscribe_max_expires=86400,
+        # max_subscriptions=5000,
+        # max_subscriptions_per_watcher=30,
+        # waiting_time=604800,
+        # max_waiting=100,
+        #
+        # digest_algorithms=["SHA-512-256", "SHA-256", "MD5"],
+        # nonce_lifetime=300,
+        # max_nonces=100_000,
+        #
+        # max_connections=20_000,
+        # connection_idle=3900,
+        # max_transactions=200_000,
+        # restart_window=10,
+        # resident_idle=600,
+    )
 
-registrar = Registrar(
-    # min_expires=60,
-    # default_expires=3600,
-    # max_expires=86400,
-    # max_contacts=10,
-    # third_parties=["sip:provisioning@localhost"],
-)
+    registrar = Registrar(
+        # min_expires=60,
+        # default_expires=3600,
+        # max_expires=86400,
+        # max_contacts=10,
+        # third_parties=["sip:provisioning@localhost"],
+    )
 
-presence = PresenceAgent(
-    composition_policy("union"),
-    # registration_is_presence=True,
-    # default_handling="confirm",
-    # min_expires=60,
-    # default_expires=3600,
-    # max_expires=86400,
-    # max_body=65536,
-    # max_publications=16,
-    # publishers=["sip:calendar@localhost"],
-)
+    presence = PresenceAgent(
+        composition_policy("union"),
+        # registration_is_presence=True,
+        # default_handling="confirm",
+        # min_expires=60,
+        # default_expires=3600,
+        # max_expires=86400,
+        # max_body=65536,
+        # max_publications=16,
+        # publishers=["sip:calendar@localhost"],
+    )
 
-reg = RegEvent(
-    # watchers=["sip:monitor@localhost", "@example.com"],
-)
+    reg = RegEvent(
+        # watchers=["sip:monitor@localhost", "@example.com"],
+    )
 
-xcap = XCAP(
-    application_usages(),
-    # max_document_size=262144,
-    # max_documents=32,
-    # admins=["sip:admin@localhost"],
-    # root="https://xcap.example.com/",
-)
+    xcap = XCAP(
+        application_usages(),
+        # max_document_size=262144,
+        # max_documents=32,
+        # admins=["sip:admin@localhost"],
+        # root="https://xcap.example.com/",
+    )
 
-stack = makeStack(
-    settings,
-    roles=[
-        registrar,
-        presence,
-        reg,
-        WatcherInfo([*presence.packages, *reg.packages]),
-        xcap,
-    ],
-)
+    stack = makeStack(
+        settings,
+        roles=[
+            registrar,
+            presence,
+            reg,
+            WatcherInfo([*presence.packages, *reg.packages]),
+            xcap,
+        ],
+    )
 
 application = Application("simplestack")
 Daemon(stack).setServiceParent(application)

@@ -1,7 +1,8 @@
 """``twistd simplestack``: the command line options, and the service that they make."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from twisted.application.service import MultiService, Service
@@ -11,7 +12,7 @@ from simplestack.app.settings import ROLE_NAMES, Settings, SettingsError, split_
 from simplestack.app.stack import Stack
 from simplestack.interfaces import IRole
 
-__all__ = ["Daemon", "Options", "makeService", "makeStack"]
+__all__ = ["Daemon", "Options", "makeService", "makeStack", "mistakes_told"]
 
 
 class Options(usage.Options):
@@ -107,8 +108,29 @@ class Options(usage.Options):
 
 
 def _leave(text: str) -> NoReturn:
-    sys.stderr.write(f"simplestack: {text}\n")
+    # Once twistd logs, sys.stderr is its log.
+    stream = sys.__stderr__ or sys.stderr
+    stream.write(f"simplestack: {text}\n")
+    stream.flush()
     raise SystemExit(2)
+
+
+@contextmanager
+def mistakes_told() -> Iterator[None]:
+    """End the program where something inside can't be used, with one line on stderr and status 2.
+
+    For a .tac: what it says would end in a traceback otherwise.  TypeError and ValueError are
+    what a misspelt setting and a bad value of a role raise.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        place = error.__traceback__
+        while place is not None and place.tb_frame.f_code.co_filename == __file__:
+            place = place.tb_next
+        if place is None:
+            _leave(str(error))
+        _leave(f"{place.tb_frame.f_code.co_filename}, line {place.tb_lineno}: {error}")
 
 
 def makeStack(
