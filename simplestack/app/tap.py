@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from twisted.application.service import MultiService, Service
 from twisted.python import usage
 
+from simplestack import __version__
 from simplestack.app.settings import ROLE_NAMES, Settings, SettingsError, split_names
 from simplestack.app.stack import Stack
 from simplestack.interfaces import IRole
@@ -71,6 +72,11 @@ class Options(usage.Options):
     def opt_digest(self, names: str) -> None:
         """Digest algorithms to offer, the preferred one first: SHA-512-256,SHA-256,MD5 where none is named; MD5 alone for phones that give up at the sight of another"""
         self["digest"].append(names)
+
+    def opt_version(self) -> None:
+        """Display the version and exit."""
+        print(f"simplestack {__version__}")
+        raise SystemExit(0)
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Parse; what is wrong is said in one line on stderr, and the exit status is 2."""
