@@ -15,7 +15,8 @@ __all__ = ["EventStateCompositor"]
 class EventStateCompositor:
     """Decides PUBLISH requests for one event package, each of them whole or not at all.
 
-    ``check`` reads a body before it is kept and raises SIPError where the package can't use it.
+    ``check`` reads a body, gives what is kept of it, and raises SIPError where the package can't
+    use it.
     Seconds: ``min_expires`` is the shortest lifetime taken (423 below it), ``default_expires``
     the one where a request names none, ``max_expires`` the longest granted.  A body has at most
     ``max_body`` octets (413 beyond), an AOR at most ``max_publications`` publications of the
@@ -26,7 +27,7 @@ class EventStateCompositor:
         self,
         package: str,
         content_types: Sequence[str],
-        check: Callable[[Incoming, bytes], None],
+        check: Callable[[Incoming, ResourceState, bytes, float], bytes],
         *,
         min_expires: int = 60,
         default_expires: int = 3600,
@@ -76,7 +77,7 @@ class EventStateCompositor:
             if len(body) > self.max_body:
                 raise SIPError(413, text=f"a body has at most {self.max_body} octets")
             if publication is None or body != publication.body:
-                self.check(incoming, body)
+                body = self.check(incoming, state, body, now)
         elif publication is None:
             raise SIPError(400, text="a first PUBLISH needs a body")
         if not expires:

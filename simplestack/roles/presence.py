@@ -20,9 +20,11 @@ from simplestack.interfaces import (
     IRole,
 )
 from simplestack.outcome import Incoming, Outcome
+from simplestack.roles import rpid
 from simplestack.roles.authorization import PresRulesPolicy
 from simplestack.roles.composer import Composer, parsed
-from simplestack.roles.rules import NOTHING, POLITE, Permissions, permitted
+from simplestack.roles.publishers import PublisherRules
+from simplestack.roles.rules import EVERYTHING, NOTHING, POLITE, Permissions, permitted
 from simplestack.sip.errors import SIPError
 from simplestack.sip.message import Response
 from simplestack.state import ChangeSet, ResourceState
@@ -120,8 +122,9 @@ class PresencePackage:
 class PresenceAgent:
     """The role that decides PUBLISH for presence and notifies its watchers.
 
-    Only the user himself publishes his state, and the identities in ``publishers`` for anybody;
-    others get 403.  The other settings are those of EventStateCompositor.
+    Who publishes what of whose state is said by ``rules``; where there are none, the user himself
+    all of his own, and the identities in ``publishers`` of anybody's; others get 403.  The other
+    settings are those of EventStateCompositor.
     """
 
     name = "presence"
@@ -142,6 +145,7 @@ class PresenceAgent:
         max_body: int = 65536,
         max_publications: int = 16,
         publishers: Collection[str] = (),
+        rules: PublisherRules | None = None,
     ) -> None:
         if composer is None:
             composer = Composer(policy, registration_is_presence=registration_is_presence)
@@ -149,11 +153,11 @@ class PresenceAgent:
             authorization = PresRulesPolicy(default_handling=default_handling)
         self.package = PresencePackage(composer, authorization, default_expires=default_expires)
         self.packages: tuple[IEventPackage, ...] = (self.package,)
-        self.publishers = frozenset(publishers)
+        self.rules = PublisherRules(publishers=publishers) if rules is None else rules
         self.compositor = EventStateCompositor(
             _PACKAGE,
             (MEDIA_TYPE,),
-            _check,
+            self._check,
             min_expires=min_expires,
             default_expires=default_expires,
             max_expires=max_expires,
@@ -170,7 +174,7 @@ class PresenceAgent:
             document that can't be read, and what EventStateCompositor raises.
         """
         identity = incoming.identity
-        if identity != incoming.aor and identity not in self.publishers:
+        if self.rules.granted(state, identity, now) == NOTHING:
             raise SIPError(
                 403, text=f"{identity or 'anonymous'} may not publish for {incoming.aor}"
             )
@@ -180,13 +184,18 @@ class PresenceAgent:
         """Remove the publications whose time is over."""
         return self.compositor.expire(state, now)
 
-
-def _check(incoming: Incoming, body: bytes) -> None:
-    entity = parsed(body).entity
-    # A presentity is named by a pres URI or by its address-of-record (RFC 3856 §5).
-    own = _presentity(entity)
-    if own != incoming.aor:
-        raise SIPError(403, text=f"the document is about {entity[:80]}, not {incoming.aor}")
+    def _check(self, incoming: Incoming, state: ResourceState, body: bytes, now: float) -> bytes:
+        presence = parsed(body)
+        # A presentity is named by a pres URI or by its address-of-record (RFC 3856 §5).
+        if _presentity(presence.entity) != incoming.aor:
+            entity = presence.entity[:80]
+            raise SIPError(403, text=f"the document is about {entity}, not {incoming.aor}")
+        rpid.check(presence)
+        granted = self.rules.granted(state, incoming.identity, now)
+        if granted == EVERYTHING:
+            return body
+        kept = self.rules.kept(presence, granted)
+        return body if kept == presence else kept.to_bytes()
 
 
 @lru_cache(4096)

@@ -35,6 +35,7 @@ __all__ = [
     "Permissions",
     "combine",
     "evaluate",
+    "holds",
     "matching",
     "permitted",
 ]
@@ -99,7 +100,7 @@ def matching(ruleset: Ruleset, watcher: str, sphere: str | None, now: float) -> 
     return [
         rule
         for rule in ruleset.rules
-        if all(_holds(condition, watcher, sphere, now) for condition in rule.conditions)
+        if all(holds(condition, watcher, sphere, now) for condition in rule.conditions)
     ]
 
 
@@ -125,7 +126,8 @@ def combine(transformations: Collection[Transformations]) -> Permissions:
     )
 
 
-def _holds(condition: Condition, watcher: str, sphere: str | None, now: float) -> bool:
+def holds(condition: Condition, watcher: str, sphere: str | None, now: float) -> bool:
+    """Whether one condition is TRUE of a watcher."""
     if isinstance(condition, Identity):
         if not watcher:
             # "the request is considered unauthenticated [...] and will match only an empty

@@ -32,11 +32,12 @@ class PublicationTestCase(SynchronousTestCase):
         self.state = ResourceState(ALICE)
         self.identifiers = CountedIdentifiers()
 
-    def check(self, arrived: Incoming, body: bytes) -> None:
+    def check(self, arrived: Incoming, state: ResourceState, body: bytes, now: float) -> bytes:
         """Refuse one body."""
         self.checked.append(body)
         if body == b"bad":
             raise SIPError(400, text="bad")
+        return body
 
     def publish(
         self,
