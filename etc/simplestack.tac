@@ -25,6 +25,7 @@ with mistakes_told():
             # "tls:5061:interface=127.0.0.1:privateKey=/etc/simplestack/key.pem:certKey=/etc/simplestack/cert.pem",
         ],
         xcap=["tcp:8080:interface=127.0.0.1"],
+        # xcap_origins=["https://client.example.com"],
         store="sqlite:///simplestack.db",
         # store="postgresql://simplestack:secret@db.example.com/simplestack",
         # control="simplestack.control",
@@ -53,6 +54,7 @@ with mistakes_told():
         # default_expires=3600,
         # max_expires=86400,
         # max_contacts=10,
+        # max_contact_length=2048,
         # third_parties=["sip:provisioning@localhost"],
     )
 

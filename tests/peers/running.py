@@ -1,6 +1,7 @@
 """The service as an operator runs it: a ``twistd`` of its own in a directory of its own."""
 
 import os
+import re
 import resource
 import signal
 import socket
@@ -71,6 +72,8 @@ class Running:
     :param options: of ``twistd simplestack``, beyond domain, ports and store.
     :param settings: where given, the server runs from a .tac with these settings in place of
         options, which reach more than the options do.
+    :param tac: where given, the text of a .tac that it runs from, with the standard ports and the
+        domain localhost, which are replaced.
     :param store: the URL of the database; SQLite in the directory where none is given.
     :param tls: PEM files of key and certificate; serves TLS beside UDP and TCP.
     """
@@ -81,6 +84,7 @@ class Running:
         *,
         options: Sequence[str] = (),
         settings: dict[str, Any] | None = None,
+        tac: str = "",
         store: str = "sqlite:///simplestack.db",
         tls: tuple[str, str] | None = None,
     ) -> None:
@@ -98,16 +102,19 @@ class Running:
                 f"tls:{self.tls_port}:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
             )
         xcap = f"tcp:{self.xcap_port}:interface=127.0.0.1"
-        # The path of a UNIX socket has 107 characters at most: the directory is the server's own.
-        if settings is None:
+        if settings is not None:
+            known = {"domains": [DOMAIN], "listen": listen, "xcap": [xcap], "store": store}
+            tac = _TAC.format(settings=known | settings)
+        elif tac:
+            tac = re.sub(r"\b(udp|tcp):5060:", rf"\1:{self.port}:", tac)
+            tac = tac.replace("tcp:8080:", f"tcp:{self.xcap_port}:").replace("localhost", DOMAIN)
+        if tac:
+            (self.directory / "simplestack.tac").write_text(tac)
+            self._command = twistd("-n", "--pidfile=", "-y", "simplestack.tac")
+        else:
             given = [f"--domain={DOMAIN}", f"--store={store}", f"--xcap={xcap}"]
             given += [f"--listen={place}" for place in listen]
             self._command = twistd("-n", "--pidfile=", "simplestack", *given, *options)
-        else:
-            known = {"domains": [DOMAIN], "listen": listen, "xcap": [xcap], "store": store}
-            tac = self.directory / "simplestack.tac"
-            tac.write_text(_TAC.format(settings=known | settings))
-            self._command = twistd("-n", "--pidfile=", "-y", tac.name)
         self._log = self.directory / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._copying = Thread()

@@ -1,0 +1,84 @@
+"""etc/simplestack.tac: it runs, a role's line can be removed, and it shows every setting."""
+
+import ast
+import inspect
+import re
+from dataclasses import fields
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from simplestack.app.settings import Settings
+from simplestack.roles.presence import PresenceAgent
+from simplestack.roles.regevent import RegEvent
+from simplestack.roles.registrar import Registrar
+from simplestack.roles.xcap import XCAP
+from tests.peers.probe import Probe
+from tests.peers.running import ROOT, Running
+
+_TEXT = (ROOT / "etc" / "simplestack.tac").read_text("utf-8")
+#: The settings that the .tac gives to the roles and not to Settings, by what they begin with.
+_ROLES = re.compile(
+    "register_|publish_|max_contacts|registrars|max_publication|roles|registration_is|"
+    "default_handling|composition|reg_watchers|max_document|xcap_root|xcap_admins|credentials"
+)
+
+
+def shown(name: str) -> dict[str, Any]:
+    """The arguments that the .tac shows for a call, commented or not."""
+    block = re.search(rf"^ *\w+ = {name}\(\n(.*?)^ *\)$", _TEXT, re.DOTALL | re.MULTILINE)
+    assert block is not None, name
+    text = re.sub(r"^ *# ?", "", block[1], flags=re.MULTILINE)
+    # Of a setting that is shown twice the first is the default.
+    found: dict[str, Any] = {}
+    for line in re.sub(r"\[\s*(.*?)\s*\]", _joined, text, flags=re.DOTALL).splitlines():
+        if match := re.fullmatch(r" *(\w+)=(.*),", line):
+            found.setdefault(match[1], ast.literal_eval(match[2]))
+    return found
+
+
+def _joined(match: re.Match[str]) -> str:
+    return "[" + " ".join(match[1].split()) + "]"
+
+
+class TacTests(SynchronousTestCase):
+    def agree(self, shown: dict[str, Any], defaults: dict[str, Any]) -> None:
+        """What is shown are the defaults, or an example where the default is nothing."""
+        self.assertEqual(set(shown) - set(defaults), set())
+        for name, value in shown.items():
+            default = defaults[name]
+            if default not in ("", (), None):
+                seen = tuple(value) if isinstance(value, list) else value
+                if name == "listen":
+                    seen = tuple(place for place in seen if not place.startswith("tls:"))
+                self.assertEqual(seen, default, name)
+
+    def test_settings(self) -> None:
+        """All settings that are not a role's are there with their defaults."""
+        known = {field.name: field.default for field in fields(Settings)}
+        self.agree(shown("Settings"), known)
+        missing = {name for name in known if not _ROLES.match(name)} - set(shown("Settings"))
+        self.assertEqual(missing, set())
+
+    def test_roles(self) -> None:
+        """The arguments of the roles are there with their defaults."""
+        for role in (Registrar, PresenceAgent, RegEvent, XCAP):
+            parameters = inspect.signature(role).parameters.values()
+            self.agree(
+                shown(role.__name__),
+                {each.name: each.default for each in parameters if each.default is not each.empty},
+            )
+
+    def test_runs(self) -> None:
+        """It runs as it is; without the line of a role its methods are refused."""
+        for without, status in (("", 200), ("            presence,\n", 405)):
+            self.assertIn(without, _TEXT)
+            server = Running(self.mktemp(), tac=_TEXT.replace(without, ""))
+            server.add_users("alice")
+            self.addCleanup(server.stop)
+            server.start()
+            with Probe("alice", server.port) as alice:
+                self.assertEqual(alice.register().status, 200)
+                self.assertEqual(alice.publish().status, status)
+            server.stop()
+            self.assertNotIn("Traceback", server.said())
