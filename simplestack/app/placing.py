@@ -89,6 +89,6 @@ def behind_nat(via_host: str, source_host: str, contact: Uri | None) -> bool:
     """
     if contact is None:
         return False
-    if contact.has_param("ob"):
+    if contact.params and contact.has_param("ob"):
         return True
     return via_host != source_host and contact.host == via_host

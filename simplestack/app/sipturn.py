@@ -148,6 +148,8 @@ class SIPTurn:
                 raise SIPError(403, text=f"From is not {verified.identity}, who authenticated")
             self._verified = verified
             self._claim = None
+            if verified.identity == self.aor:
+                self._exists = True
         if self._exists is None:
             exists = authenticator.exists(self.aor)
             if isinstance(exists, Deferred):

@@ -10,10 +10,10 @@ import hashlib
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from simplestack.sip.fields import Challenge, Credentials
-from simplestack.sip.grammar import quote
+from simplestack.sip.grammar import quote, remember
 
 __all__ = [
     "ALGORITHMS",
@@ -57,6 +57,18 @@ def hash_text(algorithm: str, text: str | bytes) -> str:
     return digest.hexdigest()
 
 
+def _ha2(algorithm: str) -> Callable[[str], str]:
+    @remember(2048)
+    def hashed(text: str) -> str:
+        return hash_text(algorithm, text)
+
+    return hashed
+
+
+# A client sends the same method and URI again and again.
+_HA2 = {algorithm: _ha2(algorithm) for algorithm in ALGORITHMS}
+
+
 def ha1(algorithm: str, user: str, realm: str, password: str) -> str:
     """H(A1), the secret to store in place of a password (RFC 7616 §3.4.2)."""
     return hash_text(algorithm, f"{user}:{realm}:{password}")
@@ -77,7 +89,7 @@ def response_digest(
     if qop == "auth-int":
         ha2 = hash_text(algorithm, f"{method}:{uri}:{hash_text(algorithm, body)}")
     else:
-        ha2 = hash_text(algorithm, f"{method}:{uri}")
+        ha2 = _HA2[algorithm](f"{method}:{uri}")
     if qop:
         return hash_text(algorithm, f"{ha1}:{nonce}:{nc}:{cnonce}:{qop}:{ha2}")
     return hash_text(algorithm, f"{ha1}:{nonce}:{ha2}")

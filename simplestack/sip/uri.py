@@ -32,7 +32,7 @@ def _escaper(safe: str) -> Callable[[str], str]:
     is_plain = re.compile(rf"[A-Za-z0-9\-_.{re.escape(safe)}]*+").fullmatch
 
     def escape(text: str) -> str:
-        if is_plain(text):
+        if (text.isalnum() and text.isascii()) or is_plain(text):
             return text
         return quote_from_bytes(text.encode("utf-8", "surrogateescape"), safe)
 
@@ -81,7 +81,7 @@ class Uri(NamedTuple):
 
     def has_param(self, name: str) -> bool:
         """Whether the URI parameter is there, with a value or without."""
-        return any(key == name for key, _ in self.params)
+        return name in dict(self.params)
 
     @property
     def userinfo(self) -> str:

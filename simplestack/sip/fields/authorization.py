@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from simplestack.sip.grammar import QUOTED, TOKEN, bad, quote, unquote
+from simplestack.sip.grammar import QUOTED, TOKEN, bad, quote, remember, unquote
 
 __all__ = [
     "Challenge",
@@ -19,7 +19,7 @@ __all__ = [
 
 _find_params = re.compile(
     rf'[ \t]*+({TOKEN}++)[ \t]*+=[ \t]*+(?:"([^"\\\x00-\x08\x0a-\x1f\x7f]*+)"|({QUOTED}|[^\s",;]++))'
-    r"[ \t]*+(?:,|\Z)|[ \t]*+,|[ \t]*+\Z|(.+)",
+    r"[ \t]*+(?:,|\Z)|[ \t]*+,|[ \t]++\Z|(.+)",
     re.DOTALL,
 ).findall
 
@@ -114,6 +114,43 @@ def parse_auth_params(text: str) -> dict[str, str]:
 
     Raises SIPError 400, also when a name comes twice.
     """
+    quoted = text.split('"')
+    if not len(quoted) % 2 or "\\" in text or not text.isprintable():
+        return _read(text)
+    # What stands between the quoted values is nearly always the same; the values are not.
+    tail = quoted.pop()
+    params = {}
+    count = 0
+    values = iter(quoted)
+    for between in values:
+        unquoted, name = _read_between(between if count else f",{between}")
+        if unquoted:
+            params.update(unquoted)
+            count += len(unquoted)
+        params[name] = next(values)
+        count += 1
+    if tail and not tail.isspace():
+        if count and tail.lstrip(" \t")[0] != ",":
+            raise bad("bad authentication parameters")
+        unquoted = _read(tail)
+        params.update(unquoted)
+        count += len(unquoted)
+    if len(params) != count:
+        raise bad("an authentication parameter appears twice")
+    return params
+
+
+@remember(512)
+def _read_between(text: str) -> tuple[dict[str, str], str]:
+    """The parameters after a quoted value, and the name that the next one is for."""
+    params = _read(f'{text}""') if text.lstrip(" \t")[:1] == "," else {}
+    if not params or params[name := next(reversed(params))]:
+        raise bad("bad authentication parameters")
+    del params[name]
+    return params, name
+
+
+def _read(text: str) -> dict[str, str]:
     params: dict[str, str] = {}
     for name, plain, other, rest in _find_params(text):
         if name:
