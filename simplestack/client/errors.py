@@ -46,6 +46,9 @@ class RefusedError(ClientError):
 class AuthenticationError(RefusedError):
     """The other side does not take our user name and password."""
 
+    def __str__(self) -> str:
+        return f"the server does not take the user name and password ({self.status} {self.reason})"
+
 
 class TerminatedError(ClientError):
     """The notifier ended a subscription (RFC 6665 §4.1.3); ``reason`` is its word for why."""

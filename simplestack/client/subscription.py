@@ -217,9 +217,18 @@ class Subscription:
         self._complete(request, expires)
         hop = routing(dialog.remote_target, dialog.route_set).next_hop
         try:
-            return await self._agent.request(
-                request, next_hop=hop, prefer=self._flow, contact=self._contact
-            )
+            try:
+                return await self._agent.request(
+                    request, next_hop=hop, prefer=self._flow, contact=self._contact
+                )
+            except NoAnswerError:
+                if dialog.route_set:
+                    raise
+                # The notifier's Contact may be an address that its certificate does not have, or
+                # that is not for us: then the server that we came by is our outbound proxy, which
+                # "local policy" may choose (RFC 3261 §8.1.2).
+                request.set("CSeq", f"{request.cseq.number + 1} SUBSCRIBE")
+                return await self._agent.request(request, contact=self._contact)
         finally:
             now = self._still(dialog)
             if now is not None:

@@ -251,9 +251,10 @@ def run_session(name: str, start: Callable[[Session], Coroutine[Any, Any, int]])
 
     def interrupted() -> Deferred[None]:
         stopping.append(True)
-        # Whoever interrupts again does not want to wait.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
+        # A shell or supervisor may send one interrupt twice; who sends another one a second later
+        # does not want to wait.
+        _on_signals(signal.SIG_IGN)
+        reactor.callLater(1.0, _on_signals, signal.SIG_DFL)
         session.end(DONE)
         return finished
 
@@ -264,3 +265,8 @@ def run_session(name: str, start: Callable[[Session], Coroutine[Any, Any, int]])
     reactor.callWhenRunning(begin)
     reactor.run()
     return statuses[0] if statuses else DONE
+
+
+def _on_signals(action: signal.Handlers) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, action)
