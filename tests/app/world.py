@@ -402,6 +402,8 @@ class World:
         self.now = 0.0
         self.random = Random(seed)
         self.numbers = count(10)
+        #: How many processes of the service there have been.
+        self.started = 0
         self.store = Store()
         self.credentials = MemoryCredentials()
         for user in users:
@@ -425,6 +427,7 @@ class World:
 
     def start_quietly(self, roles: Sequence[IRole] | None = None) -> None:
         """Make the service on the store as it is."""
+        self.started += 1
         self.roles = make_roles(self.settings) if roles is None else roles
         self.core = Core(
             self.settings,
