@@ -116,6 +116,11 @@ class Subscription(NamedTuple):
     #: 1 where the NOTIFY must go back by the flow: the client is behind a NAT or asked for it.
     by_flow: int
     user_agent: str
+    #: Accept-Encoding header field values, joined by ", ".
+    accept_encoding: str = ""
+    #: The entity-tag of what the subscriber has, or "*": bodies that match are not sent
+    #: (Suppress-If-Match, RFC 5839 §6.2).
+    suppress: str = ""
 
 
 class Document(NamedTuple):

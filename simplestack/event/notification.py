@@ -21,12 +21,23 @@ class Notification(NamedTuple):
     body: Body | None
     #: Whether it ends the subscription.
     final: bool
+    #: The entity-tag of the full state (RFC 5839 §6.1); "" where there is none.
+    tag: str = ""
 
 
 class NotifyRequest:
     """A NOTIFY that may be sent now; it has its place in the CSeq order of its dialog."""
 
-    __slots__ = ("_body", "_head", "_state_header", "_version", "cseq", "final", "subscription")
+    __slots__ = (
+        "_body",
+        "_head",
+        "_state_header",
+        "_tag",
+        "_version",
+        "cseq",
+        "final",
+        "subscription",
+    )
 
     method = "NOTIFY"
 
@@ -39,6 +50,7 @@ class NotifyRequest:
         state_header: str,
         body: Body | None,
         version: int,
+        tag: str = "",
     ) -> None:
         #: The newest record of the subscription: where to send it.
         self.subscription = subscription
@@ -48,22 +60,23 @@ class NotifyRequest:
         self._state_header = state_header
         self._body = body
         self._version = version
+        self._tag = tag
 
     @property
     def size(self) -> int:
         """About how many octets it has, its Via aside."""
         body = self._body
         if body is None:
-            return len(self._head) + 40
-        return len(self._head) + 90 + len(body.data) + len(body.tail or b"")
+            return len(self._head) + 70
+        return len(self._head) + 120 + len(body.data) + len(body.tail or b"")
 
     def build(self, flow: Flow, branch: str) -> bytes:
         """The octets of the request for this flow."""
         body = self._body
         if body is None:
-            content = data = b""
+            content, data = _content("", self._tag), b""
         else:
-            content = _content_type(body.content_type)
+            content = _content(body.content_type, self._tag)
             data = body.data if body.tail is None else body.render(self._version)
         return self._head % (
             via(flow, branch).encode(),
@@ -75,15 +88,20 @@ class NotifyRequest:
         )
 
 
-@lru_cache(64)
-def _content_type(value: str) -> bytes:
-    return f"Content-Type: {value}\r\n".encode()
+@lru_cache(1024)
+def _content(content_type: str, tag: str) -> bytes:
+    """The header fields of an entity: all who are sent it share them."""
+    lines = f"SIP-ETag: {tag}\r\n" if tag else ""
+    if content_type:
+        lines += f"Content-Type: {content_type}\r\n"
+    return lines.encode()
 
 
 def head(subscription: Subscription, events: str) -> bytes:
     """What all NOTIFYs of a subscription have in common, as a ``%`` template of bytes.
 
-    The places in it are Via, CSeq, Subscription-State, Content-Type, Content-Length and body.
+    The places in it are Via, CSeq, Subscription-State, the header fields of the entity,
+    Content-Length and body.
     Request-URI and Route follow RFC 3261 §12.2.1.1, with strict routers as well; ``events`` is
     the value of Allow-Events.
     """

@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
+from simplestack.event.entity import Entity, entity_tag, suppresses
 from simplestack.event.limits import DEFAULT_LIMITS, Limits
 from simplestack.event.negotiation import allow_events, choose
 from simplestack.event.notification import Notification, NotifyRequest, head
+from simplestack.event.partial import partial_tag
 from simplestack.event.states import ACTIVE, JUDGED, WAITING, enter, transition
 from simplestack.event.view import Dialog, Usage, View, Watched
 from simplestack.interfaces import Body, IEventPackage
@@ -109,7 +111,9 @@ class Notifier:
         everybody = [
             key
             for key, usage in self._usages.items()
-            if not usage.closing and usage.subscription.package in self._packages
+            if not usage.closing
+            and usage.subscription.package in self._packages
+            and not self._has_already(usage, now)
         ]
         return self._tell_all(changes, everybody, now, list(self._watched.values()))
 
@@ -199,6 +203,7 @@ class Notifier:
             state_header,
             notification.body,
             version,
+            notification.tag,
         )
 
     # ------------------------------------------------------------------ authorization
@@ -228,7 +233,6 @@ class Notifier:
                 enter(extra, entry)
         elif record.status == ACTIVE:
             before = usage.view
-            body = None if before is None else before.body
             content_type = choose(record.accept, watched.package.content_types)
             view = watched.place(
                 usage, content_type or watched.package.content_types[0], decision.permissions
@@ -236,7 +240,7 @@ class Notifier:
             if view is not before:
                 if watched.moved is None:
                     watched.moved = []
-                watched.moved.append((usage, body))
+                watched.moved.append(usage)
 
     def _also(self, changes: ChangeSet, extra: ChangeSet) -> None:
         if extra:
@@ -281,16 +285,16 @@ class Notifier:
                     self._spread(watched, view, seen, ticked, changes, now, out)
             if watched.moved:
                 watched.alter(now)
-                for usage, before in watched.moved:
+                for usage in watched.moved:
                     view_now = usage.view
                     if view_now is not None and not usage.closing and usage.told != self._turn:
-                        body = self._full(watched.package, view_now, now)
-                        if body != before:
-                            self._tell(usage, body, changes, now, out)
+                        entity = self._full(watched.package, view_now, now)
+                        if usage.entity is None or usage.entity.tag != entity.tag:
+                            self._tell(usage, entity, changes, now, out)
                 watched.moved = None
         for usage in forced:
             if usage.told != self._turn and not usage.closing:
-                self._tell(usage, self._current(usage, now), changes, now, out)
+                self._tell(usage, self._current(usage, now), changes, now, out, True)
         for usage, removed in finals.items():
             self._finish(usage, removed, changes, now, out)
         return out
@@ -356,6 +360,9 @@ class Notifier:
                 # Its body type may be another one now.
                 self._retire(usage)
                 self._enrol(usage)
+                watched = self._watched.get(entry.package)
+                if watched is not None:
+                    watched.fresh = True
             if before.status == entry.status:
                 quiet.add(identifier)
             else:
@@ -389,28 +396,54 @@ class Notifier:
         if body is None:
             return
         if package.partial:
+            entity = Entity(body, self._tag(package, view))
             for usage in view.usages:
                 if usage.closing:
                     continue
                 if usage.stale or usage.busy:
-                    full = self._full(package, view, now)
-                    self._tell(usage, full, changes, now, out)
+                    self._tell(usage, self._full(package, view, now), changes, now, out)
                 else:
-                    self._tell(usage, body, changes, now, out)
-        elif body != view.body:
-            view.body = body
-            for usage in view.usages:
-                if not usage.closing:
-                    self._tell(usage, body, changes, now, out)
+                    self._tell(usage, entity, changes, now, out)
+            return
+        known = view.entity
+        if known is None or known.body != body:
+            known = view.entity = Entity(body, entity_tag(body.content_type, body.data))
+        for usage in view.usages:
+            # Nobody is told what he was told before, whatever it was meanwhile.
+            if usage.entity is not known and not usage.closing:
+                before = usage.entity
+                if before is None or usage.stale or before.tag != known.tag:
+                    self._tell(usage, known, changes, now, out)
 
-    def _full(self, package: IEventPackage, view: View, now: float) -> Body:
+    def _full(self, package: IEventPackage, view: View, now: float) -> Entity:
         """Full state for a view; of a partial package it is true for this turn alone."""
-        if view.body is None or (package.partial and view.built != self._turn):
-            view.body = package.full(self.state, view.permissions, view.content_type, now)
+        entity = view.entity
+        if entity is None or (package.partial and view.built != self._turn):
+            body = package.full(self.state, view.permissions, view.content_type, now)
+            if package.partial:
+                tag = self._tag(package, view)
+            else:
+                tag = entity_tag(body.content_type, body.data)
+            entity = view.entity = Entity(body, tag)
             view.built = self._turn
-        return view.body
+        return entity
 
-    def _current(self, usage: Usage, now: float) -> Body | None:
+    def _tag(self, package: IEventPackage, view: View) -> str:
+        """The entity-tag of what a partial package shows; its documents are never the same."""
+        if view.tagged != self._turn:
+            view.tagged = self._turn
+            view.tag = partial_tag(package, self.state, view.permissions, view.content_type)
+        return view.tag
+
+    def _has_already(self, usage: Usage, now: float) -> bool:
+        """Whether the condition of a subscriber lets him not be told the full state."""
+        condition = usage.subscription.suppress
+        if not condition:
+            return False
+        entity = self._current(usage, now)
+        return suppresses(condition, "" if entity is None else entity.tag)
+
+    def _current(self, usage: Usage, now: float) -> Entity | None:
         """The state that a usage may see; None while it is pending."""
         record = usage.subscription
         watched = self._watched.get(record.package)
@@ -429,22 +462,45 @@ class Notifier:
     def _tell(
         self,
         usage: Usage,
-        body: Body | None,
+        entity: Entity | None,
         changes: ChangeSet,
         now: float,
         out: list[Notification],
+        forced: bool = False,
     ) -> None:
+        """Decide a notification; ``forced`` says that more than the state makes it due."""
+        body, tag = (None, "") if entity is None else (entity.body, entity.tag)
+        stale = False
+        record = usage.subscription
+        if record.suppress:
+            if suppresses(record.suppress, tag):
+                # "As long as the condition remains true, and there are no reportable changes in
+                # the NOTIFY header, all subsequent NOTIFY requests MUST also be suppressed."
+                # (RFC 5839 §6.3)
+                usage.stale = stale = True
+                if not forced:
+                    return
+                body = None
+            else:
+                record = self._lift(usage, changes)
+        if not stale:
+            usage.entity = entity
         dialog = usage.dialog
         dialog.granted = granted = dialog.granted + 1
         if granted > dialog.reserved:
             self._reserve(dialog, changes)
         usage.unreleased += 1
-        usage.stale = False
+        usage.stale = stale
         usage.told = self._turn
-        record = usage.subscription
-        out.append(
-            Notification(record, _state_header(record.status, record.expires_at - now), body, False)
-        )
+        header = _state_header(record.status, record.expires_at - now)
+        out.append(Notification(record, header, body, False, tag))
+
+    def _lift(self, usage: Usage, changes: ChangeSet) -> Subscription:
+        """Forget a condition that does not hold any more: the subscriber sees what comes next."""
+        usage.subscription = record = usage.subscription._replace(suppress="")
+        self.state.subscriptions[record.id] = record
+        changes.put(record)
+        return record
 
     def _finish(
         self,
@@ -457,10 +513,14 @@ class Notifier:
         """Decide the last notification of a subscription."""
         record = usage.subscription
         reason = removed.reason
-        body = None
+        body, tag = None, ""
         if reason in _WITH_STATE and record.status == ACTIVE:
             self._enrol(usage)
-            body = self._current(usage, now)
+            entity = self._current(usage, now)
+            if entity is not None:
+                tag = entity.tag
+                if not suppresses(record.suppress, tag):
+                    body = entity.body
         self._retire(usage)
         usage.unreleased += 1
         dialog = usage.dialog
@@ -470,7 +530,7 @@ class Notifier:
         header = f"terminated;reason={reason}"
         if removed.retry_after is not None:
             header += f";retry-after={removed.retry_after}"
-        out.append(Notification(record, header, body, True))
+        out.append(Notification(record, header, body, True, tag))
 
     def _reserve(self, dialog: Dialog, changes: ChangeSet) -> None:
         """Reserve the next block of CSeq numbers in all records that share the dialog."""

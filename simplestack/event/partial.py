@@ -1,8 +1,12 @@
 """Documents that carry a version of their own subscription (RFC 6665 §5.3.2)."""
 
-from simplestack.interfaces import Body
+from collections.abc import Hashable
 
-__all__ = ["versioned"]
+from simplestack.event.entity import entity_tag
+from simplestack.interfaces import Body, IEventPackage
+from simplestack.state import ResourceState
+
+__all__ = ["partial_tag", "versioned"]
 
 _VERSION = b' version="0"'
 
@@ -17,3 +21,16 @@ def versioned(content_type: str, document: bytes) -> Body:
     if not found:
         raise ValueError("the document has no version 0")
     return Body(content_type, start + b' version="', b'"' + tail)
+
+
+def partial_tag(
+    package: IEventPackage, state: ResourceState, permissions: Hashable, content_type: str
+) -> str:
+    """The entity-tag of what a partial package shows (RFC 5839 §4).
+
+    Its full documents say how old things are and so are never the same twice; what they stand
+    for is what ``fingerprint(state, permissions)`` gives.  A package without that method has no
+    entity-tags: "".
+    """
+    fingerprint = getattr(package, "fingerprint", None)
+    return "" if fingerprint is None else entity_tag(content_type, fingerprint(state, permissions))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from simplestack.event.conditional import condition_of
 from simplestack.event.limits import DEFAULT_LIMITS, Limits
 from simplestack.event.negotiation import allow_events, choose
 from simplestack.event.states import (
@@ -63,7 +64,8 @@ class Subscribing:
         """Decide a SUBSCRIBE: initial, refresh, fetch, or end of a subscription.
 
         The answer is 200 for pending subscriptions as well: notifiers "MUST NOT generate 202
-        response codes to SUBSCRIBE" (RFC 6665 §8.3.1), the NOTIFY says which it is.
+        response codes to SUBSCRIBE" (RFC 6665 §8.3.1), the NOTIFY says which it is.  It is 204
+        where the subscriber has already what a NOTIFY would tell him (RFC 5839 §7.1).
 
         :raises SIPError: 400, 403, 404, 406, 413, 415, 423, 481, 489, 500, 503 or 513; nothing
             changes.
@@ -164,6 +166,8 @@ class Subscribing:
             by_flow=1 if incoming.by_flow else 0,
             user_agent=(request.get("User-Agent") or "")[:_SHOWN],
         )
+        if "Suppress-If-Match" in request.headers:
+            record = record._replace(suppress=condition_of(request, package, state, record, now))
         self._check_size(record)
         if granted == 0 and status == ACTIVE:
             # A fetch (RFC 6665 §4.4.3).
@@ -209,13 +213,18 @@ class Subscribing:
             expires_at=now + granted,
             flow=incoming.flow,
             by_flow=by_flow,
+            suppress="",
         )
+        if "Suppress-If-Match" in request.headers:
+            record = record._replace(suppress=condition_of(request, package, state, record, now))
         self._check_size(record)
         changes = ChangeSet(incoming.aor)
         # "assuming that the subscriber is still authorized" (RFC 6665 §4.2.1.4)
         handling = package.authorize(state, usage.watcher, now).handling
         event = JUDGED.get((usage.status, handling))
         judged = None if event is None else transition(record, event, now)
+        # What would be told is there already, and nothing else is new (RFC 5839 §6.3).
+        quiet = judged is None and record.suppress != ""
         if type(judged) is Removed:
             granted = 0
             enter(changes, judged)
@@ -225,7 +234,7 @@ class Subscribing:
             if granted:
                 changes.put(record)
             else:
-                self._step(changes, record, "timeout", now)
+                self._step(changes, record, "timeout", now, silent=quiet)
                 self._forget(state, changes)
         for other in usages:
             if other is not usage:
@@ -238,10 +247,14 @@ class Subscribing:
                         by_flow=by_flow,
                     )
                 )
+        if quiet:
+            return Outcome(self._accepted(incoming, None, granted, 204), changes)
         return Outcome(self._accepted(incoming, None, granted), changes, (record.id,))
 
-    def _accepted(self, incoming: Incoming, tag: str | None, granted: int) -> Response:
-        response = incoming.request.response(200, to_tag=tag, record_route=True)
+    def _accepted(
+        self, incoming: Incoming, tag: str | None, granted: int, status: int = 200
+    ) -> Response:
+        response = incoming.request.response(status, to_tag=tag, record_route=True)
         headers = response.headers
         # "200-class responses to SUBSCRIBE requests also MUST contain an "Expires" header field"
         # (RFC 6665 §3.1.1)
@@ -327,6 +340,7 @@ class Subscribing:
             + len(record.event_params)
             + len(record.accept)
             + len(record.content_type)
+            + len(record.suppress)
         )
         if length > self.limits.head:
             raise SIPError(513, text="the header fields of the subscription are too long")

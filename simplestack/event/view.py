@@ -2,8 +2,9 @@
 
 from collections.abc import Hashable, Iterator
 
+from simplestack.event.entity import Entity
 from simplestack.event.notification import Notification
-from simplestack.interfaces import Body, IEventPackage
+from simplestack.interfaces import IEventPackage
 from simplestack.state import Subscription
 
 __all__ = ["Dialog", "Usage", "View", "Watched"]
@@ -32,6 +33,7 @@ class Usage:
     __slots__ = (
         "closing",
         "dialog",
+        "entity",
         "head",
         "stale",
         "subscription",
@@ -47,6 +49,8 @@ class Usage:
         self.dialog = dialog
         #: What it sees; None while it is pending, or not looked at since it was loaded.
         self.view: View | None = None
+        #: The state that it was told last; None where it was told none, or the package is partial.
+        self.entity: Entity | None = None
         #: The part of NOTIFY that stays the same; None where it must be made anew.
         self.head: bytes | None = None
         #: The version of its next document.
@@ -74,15 +78,18 @@ class Usage:
 class View:
     """A body that several subscriptions share: package, content type, permissions."""
 
-    __slots__ = ("body", "built", "content_type", "permissions", "usages")
+    __slots__ = ("built", "content_type", "entity", "permissions", "tag", "tagged", "usages")
 
     def __init__(self, content_type: str, permissions: Hashable) -> None:
         self.content_type = content_type
         self.permissions = permissions
         #: Full state as everybody who looks through this view was told it, or is being told.
-        self.body: Body | None = None
-        #: The number of the turn that made ``body``.
+        self.entity: Entity | None = None
+        #: The number of the turn that made ``entity``.
         self.built = 0
+        #: The entity-tag of what a partial package shows, and the number of the turn it is of.
+        self.tag = ""
+        self.tagged = 0
         self.usages: dict[Usage, None] = {}
 
 
@@ -99,8 +106,8 @@ class Watched:
         self.others: dict[Usage, None] = {}
         #: Whether ``others`` may hold active ones.
         self.fresh = False
-        #: Usages that changed their view in this turn, with the body that they saw before.
-        self.moved: list[tuple[Usage, Body | None]] | None = None
+        #: Usages that changed their view in this turn.
+        self.moved: list[Usage] | None = None
         #: The next time at which the clock alone changes state or rules, where ``timed``.
         self.due: float | None = None
         self.timed = False

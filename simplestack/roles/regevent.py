@@ -123,6 +123,15 @@ class RegistrationPackage:
         status = "active" if state.bindings else "terminated"
         return _body(state.aor, "partial", status, contacts)
 
+    def fingerprint(self, state: ResourceState, permissions: Hashable) -> bytes:
+        """What the full document stands for, but for times that pass by themselves."""
+        return repr(
+            [
+                (each.id, each.uri, each.event, each.expires_at, each.cseq, each.q, each.params)
+                for each in state.bindings.values()
+            ]
+        ).encode()
+
     def boundary(self, state: ResourceState, now: float) -> float | None:
         """None: a binding that expires is a change."""
         return None

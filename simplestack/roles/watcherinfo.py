@@ -141,6 +141,17 @@ class WatcherInfoPackage:
                 watchers.append(_watcher(record, record.status, record.event, now))
         return self._body(state.aor, "partial", watchers) if watchers else None
 
+    def fingerprint(self, state: ResourceState, permissions: Hashable) -> bytes:
+        """What the full document stands for, but for times that pass by themselves."""
+        name = self.inner.name
+        return "\n".join(
+            [
+                f"{record.id} {record.status} {record.event}"
+                for record in state.subscriptions.values()
+                if record.package == name and permissions in (_ALL, record.watcher)
+            ]
+        ).encode()
+
     def boundary(self, state: ResourceState, now: float) -> float | None:
         """None: watchers change their state by changes alone."""
         return None

@@ -47,7 +47,13 @@ _FIRST: Migration = (
     "INSERT INTO revision VALUES ('credentials', 0)",
 )
 
-MIGRATIONS: Sequence[Migration] = (_FIRST,)
+#: How a subscriber wants to be told: content codings, and what he has already (RFC 5839).
+_CONDITIONS: Migration = (
+    "ALTER TABLE subscription ADD COLUMN accept_encoding {text} DEFAULT ''",
+    "ALTER TABLE subscription ADD COLUMN suppress {text} DEFAULT ''",
+)
+
+MIGRATIONS: Sequence[Migration] = (_FIRST, _CONDITIONS)
 
 _REVISION = "CREATE TABLE revision (name {text}, value {integer}, PRIMARY KEY (name)) {clustered}"
 

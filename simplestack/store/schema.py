@@ -36,11 +36,13 @@ METADATA = MetaData()
 
 
 def _table(kind: type, name: str, key: tuple[str, ...]) -> Table:
+    # Fields that came later have a default, for the rows that were there before them.
+    defaults: dict[str, str] = vars(kind)["_field_defaults"]
     return Table(
         name,
         METADATA,
         *(
-            Column(field, _TYPES[type_], nullable=False)
+            Column(field, _TYPES[type_], nullable=False, server_default=defaults.get(field))
             for field, type_ in kind.__annotations__.items()
         ),
         PrimaryKeyConstraint(*key),
