@@ -90,6 +90,11 @@ class XCAPService:
         else:
             self._turns.run(XCAPTurn(self, exchange, selector))
 
+    def forget(self, aors: Collection[str]) -> None:
+        """Users were removed with all their documents."""
+        for claims in self.server.claims.values():
+            claims.forget(aors)
+
     def claims(self, auid: str) -> "Deferred[Any] | None":
         """Read who has which value that is unique on the server; None where that is known."""
         if auid in self._claimed:

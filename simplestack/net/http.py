@@ -262,6 +262,8 @@ class XCAPSite(Site):
     while there are ``max_connections``.
     """
 
+    noisy = False
+
     def __init__(
         self,
         resource: XCAPResource,

@@ -1,6 +1,6 @@
 """Values that must be unique on the whole server, and which document has them (RFC 4825 §5.3)."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TypeAlias
 
 __all__ = ["Claims"]
@@ -40,6 +40,12 @@ class Claims:
                     self._holders[value] = (held[0], held[1] - 1)
                 else:
                     del self._holders[value]
+
+    def forget(self, aors: Collection[str]) -> None:
+        """All documents of these AORs are no more."""
+        gone = [value for value, (key, _) in self._holders.items() if key[0] in aors]
+        for value in gone:
+            del self._holders[value]
 
     def free(self, value: str) -> tuple[str, ...]:
         """Some values like this one that nobody has (RFC 4825 §11.1)."""

@@ -1,21 +1,27 @@
 """XCAP requests from HTTP to the store and back: who may, what is kept, who is told."""
 
 from base64 import b64encode
+from collections.abc import Callable, Generator
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
 from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.testing import StringTransport
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import alsoProvides
 
 from simplestack.documents.presrules import set_handling
 from simplestack.documents.xcaperror import parse_conflict_report
 from simplestack.event.notifier import NotifyRequest
 from simplestack.roles.presence import PresenceAgent
+from simplestack.sip.fields import parse_challenge
 from simplestack.state import ChangeSet, Document, Subscription
 from simplestack.store.memory import MemoryStore
+from simplestack.store.sql import SQLStore
 from tests.app.xcapworld import PASSWORD, Answer, Client, XCAPWorld
 from tests.event.records import subscription
 
@@ -176,6 +182,59 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(len(records), 1)
 
 
+class RealStoreTests(TestCase):
+    """The same with a database, whose commits take their time."""
+
+    @inlineCallbacks
+    def test_one_of_many_wins(self) -> Generator[Deferred[Any], Any, None]:
+        """Of N conditional writers exactly one wins, and no update is lost on SQLite."""
+        running: Any = reactor
+        store = SQLStore(f"sqlite:///{self.mktemp()}", running)
+        yield store.start()
+        self.addCleanup(store.stop)
+        world = XCAPWorld(store=store)
+        clients = [world.client("bill") for _ in range(12)]
+        yield self.ask(clients[0], "PUT", DOCUMENT)
+        for generation in range(3):
+            first: Answer = yield self.ask(clients[0], "GET")
+            tag = first.header("ETag")
+            bodies = [
+                DOCUMENT.replace(b'"a"', b'"%d.%d"' % (generation, number))
+                for number in range(len(clients))
+            ]
+            answers: list[Answer] = yield gatherResults(
+                [
+                    self.ask(client, "PUT", body, tag)
+                    for client, body in zip(clients, bodies, strict=True)
+                ]
+            )
+            statuses = [answer.status for answer in answers]
+            self.assertEqual(sorted(statuses), [200] + [412] * 11)
+            kept: Answer = yield self.ask(clients[-1], "GET")
+            winner = statuses.index(200)
+            self.assertEqual(kept.body, bodies[winner])
+            self.assertEqual(kept.header("ETag"), answers[winner].header("ETag"))
+        [record] = yield store.load("sip:bill@example.com")
+        self.assertEqual(record.body, kept.body)
+
+    def ask(
+        self, client: Client, method: str, body: bytes = b"", tag: str = ""
+    ) -> Deferred[Answer]:
+        """Send a request; the answer comes when the store is done."""
+        if client.challenge is None:
+            refused = client.send(method, INDEX, b"", {})
+            client.challenge = parse_challenge(refused.header("WWW-Authenticate"))
+        fields = {"Content-Type": LISTS} if body else {}
+        if tag:
+            fields["If-Match"] = tag
+        answered: Deferred[Answer] = Deferred()
+        client.transport = Watched(lambda: answered.callback(client.answers([method])[0]))
+        client.channel = client.world.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40000))
+        client.channel.makeConnection(client.transport)
+        client.channel.dataReceived(client.request(method, INDEX, body, fields))
+        return answered
+
+
 class TrustTests(SynchronousTestCase):
     """Who is let in (RFC 4825 §8, RFC 7616, RFC 7617)."""
 
@@ -316,6 +375,13 @@ class ServiceTests(SynchronousTestCase):
         world.client("joe").delete("/rls-services/users/sip:joe@example.com/index")
         self.assertEqual(self.service(world, "bob", "friends").status, 200)
 
+    def test_user_is_removed(self) -> None:
+        """What a user had who is no more is free."""
+        world = XCAPWorld()
+        self.service(world, "joe", "friends")
+        world.service.forget(["sip:joe@example.com"])
+        self.assertEqual(self.service(world, "bill", "friends").status, 201)
+
     def test_index(self) -> None:
         """§4.4.8: the global index has the services of all users; §4.4.9: for trusted users alone."""
         world = XCAPWorld()
@@ -345,6 +411,19 @@ class Sent:
     def send(self, aor: str, request: NotifyRequest) -> None:
         """Take a NOTIFY."""
         self._sent.append(request)
+
+
+class Watched(StringTransport):
+    """A wire that tells when the head of a response has been written."""
+
+    def __init__(self, written: Callable[[], object]) -> None:
+        super().__init__()
+        self._written = written
+
+    def writeSequence(self, data: list[bytes]) -> None:
+        """Write, and tell when the rest has been written as well."""
+        super().writeSequence(data)
+        reactor.callLater(0, self._written)
 
 
 class Transport(StringTransport):
