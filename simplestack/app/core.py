@@ -4,7 +4,7 @@ Time comes by two clocks: the wall clock for what expires, the monotonic one for
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from simplestack.app.authentication import Authenticator
@@ -144,3 +144,9 @@ class Core:
         self.turns.delivery = Delivery(
             ways, self.layer, self.identifiers, self.clocks.monotonic, self.turns.notified
         )
+
+    def forget(self, aors: Collection[str]) -> None:
+        """End what users who no longer exist have."""
+        self.turns.forget(aors)
+        if self.xcap is not None:
+            self.xcap.forget(aors)

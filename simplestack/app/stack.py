@@ -21,6 +21,7 @@ from simplestack.app.control import listen as listen_control
 from simplestack.app.core import Core
 from simplestack.app.plugins import credential_source, make_roles
 from simplestack.app.settings import Settings, SettingsError
+from simplestack.app.sources import Sources, make_sources
 from simplestack.interfaces import IRole
 from simplestack.net.connections import StreamLimits
 from simplestack.net.endpoints import parse_listen
@@ -75,6 +76,12 @@ class Stack(Service):
             ),
         )
         self.core.connect(self.network)
+        self.sources = Sources(
+            make_sources(settings.sources, reactor),
+            self.core.turns,
+            self.core.authenticator,
+            self.core.identifiers,
+        )
 
     def privilegedStartService(self) -> None:
         """Look at the store and open the listeners, while that is still allowed.
@@ -132,6 +139,7 @@ class Stack(Service):
             loop.clock = self.reactor
             loop.start(interval, now=False)
             self._loops.append(loop)
+        self.sources.start()
         self._say_what_is_served()
 
     def _store_shown(self) -> str:
@@ -174,7 +182,7 @@ class Stack(Service):
     def _refresh_credentials(self) -> Deferred[Any]:
         # While the database is away the credentials that are known serve on.
         refreshed = self.core.authenticator.refresh()
-        return refreshed.addCallbacks(self.core.turns.forget, lambda _: None)
+        return refreshed.addCallbacks(self.core.forget, lambda _: None)
 
     def stopService(self) -> Deferred[Any]:
         """Stop to serve: nothing that survives a restart is ended, what waits is committed."""
@@ -184,7 +192,7 @@ class Stack(Service):
                 loop.stop()
         self._loops.clear()
         self._ready.cancel()
-        ending = [self.network.stop()]
+        ending = [self.network.stop(), self.sources.stop()]
         ending += [maybeDeferred(site.stopListening) for site in self._sites]
         if self._control is not None:
             ending.append(maybeDeferred(self._control.stopListening))

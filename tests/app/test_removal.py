@@ -16,7 +16,7 @@ class RemovalTests(SynchronousTestCase):
     def refresh(self) -> None:
         """What the service does twice a second."""
         core = self.world.core
-        core.authenticator.refresh().addCallback(core.turns.forget)
+        core.authenticator.refresh().addCallback(core.forget)
         self.world.run(0.0)
 
     def remove(self, username: str) -> None:
