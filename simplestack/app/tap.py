@@ -14,11 +14,11 @@ from simplestack.app.settings import ROLE_NAMES, Settings, SettingsError, split_
 from simplestack.app.stack import Stack
 from simplestack.interfaces import IRole
 
-__all__ = ["Daemon", "Options", "makeService", "makeStack", "mistakes_told"]
+__all__ = ["GC_THRESHOLDS", "Daemon", "Options", "makeService", "makeStack", "mistakes_told"]
 
 #: Objects made and not gone again before Python looks for cycles among them, and how often it
 #: does that before it looks among the older ones, and the oldest.
-_GC_THRESHOLDS = (20_000, 20, 20)
+GC_THRESHOLDS = (20_000, 20, 20)
 
 
 class Options(usage.Options):
@@ -185,7 +185,7 @@ class Daemon(MultiService):
         super().startService()
         gc.collect()
         gc.freeze()
-        gc.set_threshold(*_GC_THRESHOLDS)
+        gc.set_threshold(*GC_THRESHOLDS)
 
 
 def makeService(options: Options) -> Service:

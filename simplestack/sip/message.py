@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from simplestack.sip.errors import REASONS, ParseError, SIPError
 from simplestack.sip.fields import WarningValue, parse_name_addr
-from simplestack.sip.grammar import integer, is_token
+from simplestack.sip.grammar import TOKEN, integer, is_token
 from simplestack.sip.headerfields import HeaderFields
 from simplestack.sip.headers import KNOWN, canonical
 from simplestack.sip.uri import Uri, parse_uri
@@ -46,6 +46,8 @@ DEFAULT_LIMITS = Limits()
 _unfold = re.compile(r"\r\n[ \t]+").sub
 _bare = re.compile(r"\r(?!\n)|(?<!\r)\n").sub
 _is_version = re.compile(r"SIP/[0-9]+\.[0-9]+", re.IGNORECASE).fullmatch
+_are_fields = re.compile(rf"(?>(?:\r\n{TOKEN}++:[^\r\n]*+)+)").fullmatch
+_NO_BODY = ("\r\nContent-Length: 0", "\r\nContent-Length:0")
 _is_status = re.compile(r"[1-6][0-9]{2}").fullmatch
 
 
@@ -148,9 +150,13 @@ class Request(Message):
 
 
 class Response(Message):
-    """A response: status code, reason phrase, header fields, body."""
+    """A response: status code, reason phrase, header fields, body.
 
-    __slots__ = ("reason", "status")
+    Of one that was received the header is divided when it is asked for: of the 200 to a NOTIFY
+    nobody wants more than its first Via and its CSeq.
+    """
+
+    __slots__ = ("_unread", "reason", "status")
 
     def __init__(
         self,
@@ -164,6 +170,27 @@ class Response(Message):
         self.headers = {} if headers is None else headers
         self.body = body
         self._top_via = None
+        self._unread = ""
+
+    if not TYPE_CHECKING:  # or it would pass for having any attribute
+
+        def __getattr__(self, name):
+            """Called where an attribute has no value yet."""
+            if name != "headers":
+                raise AttributeError(name)
+            headers = self.headers = _fields(self._unread)
+            self._unread = ""
+            return headers
+
+    def first(self, name: str) -> str | None:
+        """The first raw value of a header field by its canonical name, as `get` gives it."""
+        text = self._unread
+        at = text.find(f"\r\n{name}: ")
+        if at < 0:
+            return self.get(name)
+        at += len(name) + 4
+        end = text.find("\r\n", at)
+        return (text[at:end] if end >= 0 else text[at:]).strip(" \t")
 
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.reason}>"
@@ -199,7 +226,12 @@ def parse_message(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Request | Res
         raise ParseError(513, "the header is too large", partial(head, limits))
     if not end:
         raise ParseError(400, "no empty line ends the header", partial(data, limits))
-    message = parse_head(head, limits)
+    text = head.decode("utf-8", "surrogateescape")
+    if not body and text[:8] == "SIP/2.0 ":
+        response = _plain_response(text, limits)
+        if response is not None:
+            return response
+    message = _parse_head(text, limits)
     length = content_length(message)
     if length is not None:
         if length > len(body):
@@ -254,6 +286,33 @@ def _parse_head(text: str, limits: Limits) -> Request | Response:
     if fault is not None:
         raise ParseError(status, fault, answerable(message))
     return message
+
+
+def _plain_response(text: str, limits: Limits) -> Response | None:
+    """A response without body, its header left unread; None where it must be looked at closer."""
+    line, _, _ = text.partition("\r\n")
+    fields = text[len(line) :]
+    if (
+        not fields.endswith(_NO_BODY)
+        or fields.find("\r\nContent-Length") != fields.rfind("\r\n")
+        or not _are_fields(fields)
+        or fields.count("\n") > limits.lines
+        or "\r\nVia: " not in fields
+    ):
+        return None
+    response = _status_line(line, {})
+    del response.headers
+    response._unread = fields
+    return response
+
+
+def _fields(text: str) -> dict[str, list[str]]:
+    """The header fields of lines that are known to be such."""
+    headers: dict[str, list[str]] = {}
+    for line in text.split("\r\n")[1:]:
+        name, _, value = line.partition(":")
+        headers.setdefault(canonical(name), []).append(value.strip(" \t"))
+    return headers
 
 
 def _mended(text: str, limits: Limits) -> Request | Response | None:

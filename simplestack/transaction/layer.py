@@ -7,7 +7,7 @@ from hashlib import blake2s
 from typing import NamedTuple, Protocol, TypeAlias
 
 from simplestack.sip.errors import ParseError, SIPError
-from simplestack.sip.fields import Via
+from simplestack.sip.fields import Via, parse_cseq
 from simplestack.sip.message import METHODS, Request, Response
 from simplestack.transaction.flow import DEFAULT_PORTS, Flow, sent_by, via
 from simplestack.transaction.hops import response_flow, stamp
@@ -155,7 +155,7 @@ class TransactionLayer:
     def _receive_response(self, response: Response, now: float) -> None:
         try:
             branch, sent_by_text = branch_and_sent_by(response)
-            method = response.cseq.method
+            method = parse_cseq(response.first("CSeq") or "").method
         except SIPError:
             self.dropped += 1
             return

@@ -17,9 +17,8 @@ def branch_and_sent_by(response: Response) -> tuple[str, str]:
     It is what we have sent, with received and rport filled in, so it is worth a look before it is
     parsed; what looks otherwise is parsed.
     """
-    values = response.headers.get("Via")
-    if values:
-        text = values[0]
+    text = response.first("Via")
+    if text:
         head, found, tail = text.partition(";branch=")
         if found and "," not in text and '"' not in text:
             return tail.partition(";")[0].strip(), head.partition(";")[0].rpartition(" ")[2]

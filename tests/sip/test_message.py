@@ -48,6 +48,40 @@ def request(data: bytes) -> Request:
 class ReadingTests(SynchronousTestCase):
     """RFC 3261 §7."""
 
+    def test_response_read_late(self) -> None:
+        """The header of a response is the same, whether all of it is asked for or one field."""
+        lines = (
+            "SIP/2.0 200 OK",
+            "Via: SIP/2.0/UDP a.example;branch=z9hG4bK1",
+            "v:SIP/2.0/UDP b.example",
+            "CSeq:  7 NOTIFY ",
+            "to: <sip:a@a.example>",
+            "Content-Length: 0",
+        )
+        response = parse_message("\r\n".join([*lines, "", ""]).encode())
+        assert isinstance(response, Response)
+        self.assertEqual(response.first("CSeq"), "7 NOTIFY")
+        self.assertEqual(response.first("To"), "<sip:a@a.example>")
+        self.assertIsNone(response.first("From"))
+        self.assertEqual(
+            response.headers,
+            {
+                "Via": ["SIP/2.0/UDP a.example;branch=z9hG4bK1", "SIP/2.0/UDP b.example"],
+                "CSeq": ["7 NOTIFY"],
+                "To": ["<sip:a@a.example>"],
+                "Content-Length": ["0"],
+            },
+        )
+        self.assertEqual(response.first("CSeq"), "7 NOTIFY")
+        self.assertFalse(hasattr(response, "header"))
+
+    def test_response_refused_at_once(self) -> None:
+        """What is wrong with a response is known before anybody asks for its header."""
+        for line in ("no field", "Content-Length: 5", "Content-Length: x", "a\rb: c"):
+            text = f"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP a\r\n{line}\r\nContent-Length: 0\r\n\r\n"
+            with self.assertRaises(ParseError, msg=line):
+                parse_message(text.encode())
+
     def test_request(self) -> None:
         """§7.1: the parts of a request, header fields in order."""
         message = request(SUBSCRIBE.encode() + b"body")
