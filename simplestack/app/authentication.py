@@ -158,10 +158,16 @@ class Authenticator:
 
     def _refreshed(self, version: int) -> list[str] | Deferred[list[str]]:
         before, self._version = self._version, version
-        if before is None or version == before:
+        if version == before:
             return []
         self._known.clear()
+        if before is None:
+            return []
         return cast("Deferred[list[str]]", self._source.removed(before))
+
+    def __len__(self) -> int:
+        """How many users are kept in memory."""
+        return len(self._known)
 
     def _look_up(self, username: str, domain: str) -> Deferred[Credential | None]:
         found = cast("Deferred[Credential | None]", self._source.lookup(username, domain))
