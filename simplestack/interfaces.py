@@ -136,6 +136,34 @@ class ICompositionPolicy(Interface):
         """
 
 
+class IPresenceSource(Interface):
+    """Says what the state of users is, beside what their devices publish."""
+
+    def start(publish: Any) -> None:
+        """Begin to say it.
+
+        ``publish(aor, presence, seconds)`` takes the place of what was said of the AOR before:
+        a ``documents.pidf.Presence`` that counts for so many seconds, or None to take it back.
+        It gives a Deferred that fires when that is committed and fails with SIPError 404 where
+        there is no such user.
+        """
+
+    def stop() -> Any:
+        """Say no more; what was said counts until its time is over.  A Deferred, or None."""
+
+
+class IPresenceSourceFactory(Interface):
+    """Makes the presence sources that the settings name.  *Plug-in*."""
+
+    name = Attribute("str: the name by which settings choose it, and policies know what it says.")
+
+    def make(reactor: Any, argument: str) -> IPresenceSource:
+        """A source; ``argument`` is what the settings say of it.
+
+        Raises ValueError, whose text says what to do, where it can't be made of that.
+        """
+
+
 class IAuthorizationPolicy(Interface):
     """Decides what a watcher may see.  The shipped one asks pres-rules (RFC 5025).  *Plug-in*."""
 
@@ -259,6 +287,8 @@ __all__ = [
     "ICompositionPolicy",
     "ICredentialSource",
     "IEventPackage",
+    "IPresenceSource",
+    "IPresenceSourceFactory",
     "IRole",
     "IStore",
     "Identifiers",

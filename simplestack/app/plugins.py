@@ -1,19 +1,25 @@
 """Finds what differs between deployments through ``twisted.plugin``, and makes the roles of it."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from twisted.plugin import getPlugins
 
 from simplestack.app.settings import Settings, SettingsError
+from simplestack.documents.errors import DocumentError
 from simplestack.interfaces import (
     IApplicationUsage,
+    IAuthorizationPolicy,
     ICompositionPolicy,
     ICredentialSource,
     IEventPackage,
     IRole,
 )
+from simplestack.roles.composer import Composer
 from simplestack.roles.packages import Packages
+from simplestack.roles.preferences import Preferences
 from simplestack.roles.presence import PresenceAgent
+from simplestack.roles.publishers import PublisherRules
 from simplestack.roles.regevent import RegEvent
 from simplestack.roles.registrar import Registrar
 from simplestack.roles.watcherinfo import WatcherInfo
@@ -21,7 +27,16 @@ from simplestack.roles.xcap import XCAP
 from simplestack.store.credentials import SQLCredentials
 from simplestack.store.sql import SQLStore
 
-__all__ = ["application_usages", "composition_policy", "credential_source", "make_roles"]
+__all__ = [
+    "application_usages",
+    "authorization_policy",
+    "composer",
+    "composition_policies",
+    "composition_policy",
+    "credential_source",
+    "make_roles",
+    "publisher_rules",
+]
 
 
 def composition_policy(name: str) -> ICompositionPolicy:
@@ -38,9 +53,32 @@ def composition_policy(name: str) -> ICompositionPolicy:
     return policy
 
 
+def composition_policies() -> dict[str, ICompositionPolicy]:
+    """Every composition policy that is installed, by name."""
+    return {policy.name: policy for policy in getPlugins(ICompositionPolicy)}
+
+
+def authorization_policy(name: str, default_handling: str) -> IAuthorizationPolicy:
+    """The plug-in of this name that decides what watchers see.
+
+    Raises SettingsError where there is none.
+    """
+    found = {policy.name: policy for policy in getPlugins(IAuthorizationPolicy)}
+    if name not in found:
+        raise SettingsError(
+            f"there is no authorization policy {name!r}; there are {', '.join(sorted(found))}"
+        )
+    policy: IAuthorizationPolicy = found[name].configured(default_handling)
+    return policy
+
+
 def application_usages() -> list[IApplicationUsage]:
     """Every application usage of XCAP that is installed."""
-    return list(getPlugins(IApplicationUsage))
+    usages = list(getPlugins(IApplicationUsage))
+    for usage in usages:
+        if isinstance(usage, Preferences):
+            usage.policies = composition_policies()
+    return usages
 
 
 def make_roles(settings: Settings) -> list[IRole]:
@@ -87,11 +125,46 @@ def _registrar(settings: Settings) -> IRole:
     )
 
 
+def composer(settings: Settings) -> Composer:
+    """What composes presence documents as the settings say.
+
+    Raises SettingsError where a policy is not there.
+    """
+    domains = {}
+    for text in settings.domain_composition:
+        domain, _, name = text.partition("=")
+        domains[domain.strip().lower()] = composition_policy(name.strip())
+    return Composer(
+        composition_policy(settings.composition),
+        policies=composition_policies() if settings.user_composition else None,
+        domains=domains,
+        registration_is_presence=settings.registration_is_presence,
+        stale_after=settings.stale_after,
+    )
+
+
+def publisher_rules(settings: Settings) -> PublisherRules:
+    """Who may publish what, as the settings say.
+
+    Raises SettingsError where the file of rules can't be used.
+    """
+    path = settings.publisher_rules
+    try:
+        rules = Path(path).read_bytes() if path else None
+        return PublisherRules(
+            rules,
+            publishers=settings.publishers,
+            refuses=settings.publisher_excess == "refuse",
+        )
+    except (OSError, DocumentError) as error:
+        raise SettingsError(f"publisher_rules {path}: {error}") from None
+
+
 def _presence(settings: Settings) -> IRole:
     return PresenceAgent(
-        composition_policy(settings.composition),
-        registration_is_presence=settings.registration_is_presence,
-        default_handling=settings.default_handling,
+        composer=composer(settings),
+        authorization=authorization_policy(settings.authorization, settings.default_handling),
+        rules=publisher_rules(settings),
         min_expires=settings.publish_min_expires,
         default_expires=settings.publish_default_expires,
         max_expires=settings.publish_max_expires,

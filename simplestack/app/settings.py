@@ -73,6 +73,22 @@ class Settings:
     default_handling: str = "confirm"
     #: The composition policy, by its plug-in name.
     composition: str = "union"
+    #: Domains that are composed by another one: ``example.com=most-recent``.
+    domain_composition: tuple[str, ...] = ()
+    #: Whether users choose a policy in their preferences.
+    user_composition: bool = True
+    #: A publication that has said nothing new for so long is not shown; 0 shows it to its end.
+    stale_after: int = 0
+    #: Who decides what watchers see, by its plug-in name.
+    authorization: str = "pres-rules"
+    #: Identities that may publish for anybody.
+    publishers: tuple[str, ...] = ()
+    #: A file of rules for who may publish what of whose state; "" for none.
+    publisher_rules: str = ""
+    #: What becomes of what a publisher may not say: drop or refuse.
+    publisher_excess: str = "drop"
+    #: Presence sources: ``NAME=ARGUMENT``, such as ``calendar=/etc/simplestack/calendars``.
+    sources: tuple[str, ...] = ()
 
     # Registration information (RFC 3680)
     #: Identities besides the user himself who may watch anybody's registrations.
@@ -125,6 +141,10 @@ class Settings:
             raise SettingsError(
                 f"default_handling is {self.default_handling!r};"
                 " it takes confirm, allow, block or polite-block"
+            )
+        if self.publisher_excess not in ("drop", "refuse"):
+            raise SettingsError(
+                f"publisher_excess is {self.publisher_excess!r}; it takes drop or refuse"
             )
         for name in ("register", "publish", "subscribe"):
             low = getattr(self, f"{name}_min_expires")
