@@ -3,7 +3,8 @@
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from twisted.application.service import Service
@@ -41,8 +42,8 @@ CREDENTIALS_INTERVAL = 0.5
 class Stack(Service):
     """The whole service: an ``IService`` for ``twistd`` or for any other program.
 
-    Nothing happens before ``privilegedStartService``, which looks at the store and opens the
-    listeners, and raises SettingsError where it can't.
+    Nothing happens before ``privilegedStartService``, which opens the listeners, and
+    ``startService``, which opens the store.  Both raise SettingsError where they can't.
     """
 
     log = Logger()
@@ -55,6 +56,7 @@ class Stack(Service):
         self.reactor = reactor
         self.roles: Sequence[IRole] = make_roles(settings) if roles is None else roles
         self._loops: list[LoopingCall] = []
+        self._wakes: list[Any] = []
         self._places: list[str] = []
         self._control: Any = None
         self._sites: list[Any] = []
@@ -84,22 +86,22 @@ class Stack(Service):
         )
 
     def privilegedStartService(self) -> None:
-        """Look at the store and open the listeners, while that is still allowed.
+        """Open the listeners, while that is still allowed.
 
         Raises SettingsError, whose text says what to do.
         """
         super().privilegedStartService()
-        try:
-            # Made and brought up to date here, where a mistake still ends the program.
-            CredentialTable(self.settings.store).exists("", "")
+        with self._mistakes():
             self._places = [str(place) for place in _result(self.network.start())]
             self._listen_for_xcap()
-            if self.settings.control:
-                self._control = listen_control(
-                    self.reactor, self.settings.control, ControlFactory(self.status)
-                )
-        except (StoreError, ListenError, CannotListenError) as error:
-            self.network.stop()
+
+    @contextmanager
+    def _mistakes(self) -> Iterator[None]:
+        """Make what goes wrong at the start a SettingsError, and listen no more."""
+        try:
+            yield
+        except (StoreError, ListenError, CannotListenError, SettingsError) as error:
+            self._stop_listening()
             raise SettingsError(str(error)) from None
 
     @property
@@ -124,7 +126,18 @@ class Stack(Service):
                 ) from None
 
     def startService(self) -> None:
-        """Begin to serve, and take up what the store holds."""
+        """Begin to serve, and take up what the store holds.
+
+        Raises SettingsError, whose text says what to do.
+        """
+        # Files are made here, by the user that the service runs as, and no sooner.
+        with self._mistakes():
+            # Made and brought up to date while a mistake still ends the program.
+            CredentialTable(self.settings.store).exists("", "")
+            if self.settings.control:
+                self._control = listen_control(
+                    self.reactor, self.settings.control, ControlFactory(self.status)
+                )
         super().startService()
         self._started = time.time()
         self.store.on_failure = self.core.turns.distrust
@@ -167,7 +180,7 @@ class Stack(Service):
         # Spread, so that a restart is no storm for the clients or for us.
         step = self.settings.restart_window / max(1, len(subscribed))
         for number, aor in enumerate(subscribed):
-            self.reactor.callLater(number * step, self.core.turns.wake, aor)
+            self._wakes.append(self.reactor.callLater(number * step, self.core.turns.wake, aor))
         if subscribed:
             self.log.info(
                 "{count} users have subscribers, who are told over {window} s",
@@ -192,12 +205,19 @@ class Stack(Service):
                 loop.stop()
         self._loops.clear()
         self._ready.cancel()
-        ending = [self.network.stop(), self.sources.stop()]
+        for wake in self._wakes:
+            if wake.active():
+                wake.cancel()
+        self._wakes.clear()
+        stopped = gatherResults([self._stop_listening(), self.sources.stop()])
+        return stopped.addBoth(lambda _: self.store.stop())
+
+    def _stop_listening(self) -> Deferred[Any]:
+        ending = [self.network.stop()]
         ending += [maybeDeferred(site.stopListening) for site in self._sites]
         if self._control is not None:
             ending.append(maybeDeferred(self._control.stopListening))
-        stopped: Deferred[Any] = gatherResults(ending)
-        return stopped.addBoth(lambda _: self.store.stop())
+        return gatherResults(ending)
 
     def status(self) -> Deferred[dict[str, Any]]:
         """What runs and how much of it, for ``simplestack status``."""

@@ -182,7 +182,10 @@ class Daemon(MultiService):
         Python's own thresholds have it look through all of that several times a request; these
         let what is finished go by itself first.  What is there already stays anyhow.
         """
-        super().startService()
+        try:
+            super().startService()
+        except SettingsError as error:
+            _leave(str(error))
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)

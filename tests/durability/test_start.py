@@ -1,14 +1,19 @@
 """Mistakes at the start: one line on stderr that says what is wrong, and exit status 2."""
 
+import os
 import socket
 import subprocess
 from contextlib import closing
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.doubles import Authority
-from tests.peers.running import ROOT, environment, free_port, twistd
+from tests.peers.probe import Probe
+from tests.peers.running import ROOT, Running, environment, free_port, twistd
 
 
 class MistakeTests(SynchronousTestCase):
@@ -68,6 +73,24 @@ class MistakeTests(SynchronousTestCase):
                     other.listen()
                 self.plugin(str(port))
                 self.tac(str(port))
+
+    def test_privileges(self) -> None:
+        """``twistd --uid``: ports are opened before, files are made after privileges are dropped."""
+        if os.geteuid() != 0:
+            raise SkipTest("only root can drop privileges")
+        # Not below the directory of the tests, which may be in one that nobody else may enter.
+        place = Path(mkdtemp())
+        self.addCleanup(rmtree, place)
+        place.chmod(0o777)
+        server = Running(str(place))
+        server.become(65534)
+        self.addCleanup(server.stop)
+        server.start()
+        for name in ("simplestack.db", "simplestack.control"):
+            self.assertEqual((place / name).stat().st_uid, 65534)
+        server.add_users("alice")
+        with Probe("alice", server.port) as alice:
+            self.assertEqual(alice.register().status, 200)
 
     def test_store(self) -> None:
         """The URL of the store is none, or names what can't be opened."""

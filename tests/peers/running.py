@@ -119,6 +119,11 @@ class Running:
         self._process: subprocess.Popen[bytes] | None = None
         self._copying = Thread()
 
+    def become(self, user: int) -> None:
+        """Let twistd change to a user and the group of the same number when it has its ports."""
+        at = self._command.index("-n")
+        self._command[at:at] = [f"--uid={user}", f"--gid={user}"]
+
     def start(self) -> None:
         """Start it and wait until it serves."""
         self._process = subprocess.Popen(
