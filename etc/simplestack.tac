@@ -6,7 +6,12 @@
 
 from twisted.application.service import Application
 
-from simplestack.app.plugins import application_usages, composition_policy
+from simplestack.app.plugins import (
+    application_usages,
+    authorization_policy,
+    composer,
+    publisher_rules,
+)
 from simplestack.app.settings import Settings
 from simplestack.app.tap import Daemon, makeStack, mistakes_told
 from simplestack.roles.presence import PresenceAgent
@@ -38,6 +43,18 @@ with mistakes_told():
         # waiting_time=604800,
         # max_waiting=100,
         #
+        # registration_is_presence=True,
+        # default_handling="confirm",
+        # composition="union",
+        # domain_composition=["example.com=most-recent"],
+        # user_composition=True,
+        # stale_after=0,
+        # authorization="pres-rules",
+        # publishers=["sip:pbx@localhost"],
+        # publisher_rules="",
+        # publisher_excess="drop",
+        # sources=["calendar=/etc/simplestack/calendars"],
+        #
         # digest_algorithms=["SHA-512-256", "SHA-256", "MD5"],
         # nonce_lifetime=300,
         # max_nonces=100_000,
@@ -59,15 +76,14 @@ with mistakes_told():
     )
 
     presence = PresenceAgent(
-        composition_policy("union"),
-        # registration_is_presence=True,
-        # default_handling="confirm",
+        composer(settings),
+        authorization_policy(settings.authorization, settings.default_handling),
+        publisher_rules(settings),
         # min_expires=60,
         # default_expires=3600,
         # max_expires=86400,
         # max_body=65536,
         # max_publications=16,
-        # publishers=["sip:calendar@localhost"],
     )
 
     reg = RegEvent(

@@ -162,9 +162,9 @@ def publisher_rules(settings: Settings) -> PublisherRules:
 
 def _presence(settings: Settings) -> IRole:
     return PresenceAgent(
-        composer=composer(settings),
-        authorization=authorization_policy(settings.authorization, settings.default_handling),
-        rules=publisher_rules(settings),
+        composer(settings),
+        authorization_policy(settings.authorization, settings.default_handling),
+        publisher_rules(settings),
         min_expires=settings.publish_min_expires,
         default_expires=settings.publish_default_expires,
         max_expires=settings.publish_max_expires,

@@ -8,6 +8,7 @@ from zope.interface import implementer
 
 from simplestack.documents.pidf import MEDIA_TYPE
 from simplestack.documents.presrules import identity_key
+from simplestack.event.partialpresence import PARTIAL_TYPE, PRESENCE_DELTAS, patched
 from simplestack.event.publication import EventStateCompositor
 from simplestack.interfaces import (
     Body,
@@ -44,6 +45,8 @@ class PresencePackage:
 
     name = _PACKAGE
     content_types: tuple[str, ...] = (MEDIA_TYPE,)
+    #: Partial notification (RFC 5263).
+    deltas = {MEDIA_TYPE: PRESENCE_DELTAS}
     partial = False
 
     def __init__(
@@ -122,7 +125,8 @@ class PresencePackage:
 class PresenceAgent:
     """The role that decides PUBLISH for presence and notifies its watchers.
 
-    Who publishes what of whose state is said by ``rules``; where there are none, the user himself
+    ``composer`` is what composes, or the one policy by which it is done.  Who publishes what of
+    whose state is said by ``rules``; where there are none, the user himself
     all of his own, and the identities in ``publishers`` of anybody's; others get 403.  The other
     settings are those of EventStateCompositor.
     """
@@ -133,10 +137,10 @@ class PresenceAgent:
 
     def __init__(
         self,
-        policy: ICompositionPolicy | None = None,
-        *,
-        composer: Composer | None = None,
+        composer: Composer | ICompositionPolicy | None = None,
         authorization: IAuthorizationPolicy | None = None,
+        rules: PublisherRules | None = None,
+        *,
         registration_is_presence: bool = True,
         default_handling: str = "confirm",
         min_expires: int = 60,
@@ -145,10 +149,9 @@ class PresenceAgent:
         max_body: int = 65536,
         max_publications: int = 16,
         publishers: Collection[str] = (),
-        rules: PublisherRules | None = None,
     ) -> None:
-        if composer is None:
-            composer = Composer(policy, registration_is_presence=registration_is_presence)
+        if not isinstance(composer, Composer):
+            composer = Composer(composer, registration_is_presence=registration_is_presence)
         if authorization is None:
             authorization = PresRulesPolicy(default_handling=default_handling)
         self.package = PresencePackage(composer, authorization, default_expires=default_expires)
@@ -158,6 +161,7 @@ class PresenceAgent:
             _PACKAGE,
             (MEDIA_TYPE,),
             self._check,
+            partial={PARTIAL_TYPE: patched},
             min_expires=min_expires,
             default_expires=default_expires,
             max_expires=max_expires,
