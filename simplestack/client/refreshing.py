@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from simplestack.client.errors import ClientError, NoAnswerError, RefusedError
 
-__all__ = ["Clock", "Refreshing", "pause_after", "wait_before"]
+__all__ = ["Refreshing", "pause_after", "wait_before"]
 
 #: Failures that another try may overcome (RFC 3261 §21.4.9, §21.5).
 _PASSING = frozenset({408, 480, 500, 502, 503, 504})
 _LONGEST_PAUSE = 60.0
-
-
-class Clock(Protocol):
-    """What a reactor has for time."""
-
-    def callLater(self, delay: float, call: Callable[..., object], *args: object) -> Any:
-        """Call a function later."""
-
-    def seconds(self) -> float:
-        """The time."""
 
 
 def wait_before(granted: float) -> float:
@@ -62,7 +53,7 @@ class Refreshing:
 
     def __init__(
         self,
-        clock: Clock,
+        clock: IReactorTime,
         refresh: Callable[[], Coroutine[Any, Any, float | None]],
         trouble: Callable[[ClientError, float], None] | None = None,
         gave_up: Callable[[ClientError], None] | None = None,

@@ -316,9 +316,16 @@ class Subscription:
         considers the subscription failed, and cleans up any state" (RFC 6665 §4.1.2.4).
         """
         self._timer_n = None
-        if self._initial is request:
-            self._forget_dialog()
-            self._finish(NoAnswerError("the subscription was accepted, but no NOTIFY came"))
+        if self._initial is not request:
+            return
+        self._forget_dialog()
+        error = NoAnswerError("the subscription was accepted, but no NOTIFY came")
+        if self.state is None:
+            self._finish(error)
+        else:
+            # It has worked before.
+            self._troubled(error, _LONGEST_PAUSE)
+            self._refreshing.soon(_LONGEST_PAUSE)
 
     # How it ends.
 
