@@ -48,6 +48,8 @@ class Stack(Service):
 
     log = Logger()
     name = "simplestack"
+    #: Seconds until the store is read again, where that failed at the start.
+    retry = 5.0
 
     def __init__(
         self, settings: Settings, reactor: Any, roles: Sequence[IRole] | None = None
@@ -141,7 +143,8 @@ class Stack(Service):
         super().startService()
         self._started = time.time()
         self.store.on_failure = self.core.turns.distrust
-        self._ready = self._take_up()
+        self._ready = self.store.start()
+        self._ready.addCallback(lambda _: self._take_up())
         self._ready.addErrback(self._not_taken_up)
         for interval, act in (
             (1.0, self.core.turns.tick),
@@ -173,7 +176,6 @@ class Stack(Service):
     @inlineCallbacks
     def _take_up(self) -> Any:
         """Load when the clock is next needed for each AOR, and tell all subscribers their state."""
-        yield self.store.start()
         for aor, when in (yield self.store.deadlines()):
             self.core.deadlines.set(aor, when)
         subscribed: list[str] = yield self.store.subscribed()
@@ -190,7 +192,16 @@ class Stack(Service):
 
     def _not_taken_up(self, failure: Failure) -> None:
         if self.running:
-            self.log.critical("the store can't be read: {reason}", reason=failure.getErrorMessage())
+            self.log.critical(
+                "the store can't be read, which is tried again in {retry} s: {reason}",
+                retry=self.retry,
+                reason=failure.getErrorMessage(),
+            )
+            self._wakes.append(self.reactor.callLater(self.retry, self._take_up_again))
+
+    def _take_up_again(self) -> None:
+        self._ready = self._take_up()
+        self._ready.addErrback(self._not_taken_up)
 
     def _refresh_credentials(self) -> Deferred[Any]:
         # While the database is away the credentials that are known serve on.
