@@ -39,7 +39,7 @@ def subscription() -> Subscription:
     """A live subscription to Bob, for an hour from now."""
     agent = Agent(FakePackage())
     agent.now = reactor.seconds()
-    agent.subscribe(subscribe())
+    agent.subscribe(subscribe(contact="<sip:alice@127.0.0.1:9>"))
     return agent.one()
 
 
@@ -122,7 +122,7 @@ class StackTests(StackCase):
     @asynchronous
     async def test_takes_up_what_is_there(self) -> None:
         """After a start each subscriber is told; a store that fails to be read is read again."""
-        settings = self.settings()
+        settings = self.settings(default_handling="allow")
         store = SQLStore(settings.store, reactor)
         await store.start()
         record = subscription()
