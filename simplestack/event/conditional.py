@@ -1,7 +1,7 @@
 """Conditional notification: what the subscriber has need not be sent again (RFC 5839)."""
 
 from simplestack.event.entity import ANYTHING, entity_tag
-from simplestack.event.negotiation import choose
+from simplestack.event.negotiation import choose, partial_form
 from simplestack.event.partial import partial_tag
 from simplestack.event.states import ACTIVE
 from simplestack.interfaces import IEventPackage
@@ -37,7 +37,11 @@ def current_tag(
     if record.status != ACTIVE:
         return ""
     permissions = package.authorize(state, record.watcher, now).permissions
-    content_type = choose(record.accept, package.content_types) or package.content_types[0]
+    form = partial_form(record.accept, package)
+    if form is not None:
+        content_type = form[0]
+    else:
+        content_type = choose(record.accept, package.content_types) or package.content_types[0]
     if package.partial:
         return partial_tag(package, state, permissions, content_type)
     body = package.full(state, permissions, content_type, now)

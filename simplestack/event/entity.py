@@ -17,11 +17,13 @@ class Entity:
     version of the entity to which the entity-tag in the NOTIFY message applies." (RFC 5839 §4)
     """
 
-    __slots__ = ("body", "tag")
+    __slots__ = ("body", "forms", "tag")
 
     def __init__(self, body: Body, tag: str) -> None:
         self.body = body
         self.tag = tag
+        #: Its partial forms, by the entity-tag of what the subscriber has; "" is the whole.
+        self.forms: dict[str, Body] | None = None
 
 
 def entity_tag(content_type: str, content: bytes) -> str:

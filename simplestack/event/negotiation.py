@@ -1,11 +1,15 @@
 """What a notifier and a subscriber agree on: body types, and which packages there are."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
+from simplestack.event.partial import Deltas
+from simplestack.interfaces import IEventPackage
 from simplestack.sip.fields import parse_accept
 
-__all__ = ["allow_events", "choose"]
+__all__ = ["allow_events", "choose", "deltas_of", "offers", "partial_form"]
+
+_NONE: Mapping[str, Deltas] = {}
 
 
 def choose(accept: str, content_types: tuple[str, ...]) -> str | None:
@@ -16,10 +20,41 @@ def choose(accept: str, content_types: tuple[str, ...]) -> str | None:
     """
     if not accept or accept == content_types[0]:
         return content_types[0]
-    return _choose(accept, content_types) if len(accept) <= 512 else _weigh(accept, content_types)
+    weigh = _choose if len(accept) <= 512 else _weigh
+    return weigh(accept, content_types)[0]
 
 
-def _weigh(accept: str, content_types: tuple[str, ...]) -> str | None:
+def deltas_of(package: IEventPackage) -> Mapping[str, Deltas]:
+    """The partial forms of a package's documents, by their full types."""
+    deltas: Mapping[str, Deltas] = getattr(package, "deltas", _NONE)
+    return deltas
+
+
+def offers(package: IEventPackage) -> tuple[str, ...]:
+    """All body types of a package, those of partial forms included."""
+    return (*package.content_types, *[each.content_type for each in deltas_of(package).values()])
+
+
+def partial_form(accept: str, package: IEventPackage) -> tuple[str, Deltas] | None:
+    """The full type and the partial form of it that a subscriber prefers; None for full state.
+
+    It must be named, no wildcard means it; and its q must not be lower than that of the full
+    type (RFC 5263 §4.2, §4.3).
+    """
+    found = None
+    # The order of what has the same q is ours: partial state is less to send.
+    if accept:
+        best = 0.0
+        for content_type, deltas in deltas_of(package).items():
+            if deltas.content_type in accept:
+                weigh = _choose if len(accept) <= 512 else _weigh
+                q = weigh(accept, (deltas.content_type,))[1]
+                if q > best and q >= weigh(accept, package.content_types)[1]:
+                    found, best = (content_type, deltas), q
+    return found
+
+
+def _weigh(accept: str, content_types: tuple[str, ...]) -> tuple[str | None, float]:
     best = None
     best_q = 0.0
     ranges = parse_accept(accept)
@@ -35,7 +70,7 @@ def _weigh(accept: str, content_types: tuple[str, ...]) -> str | None:
                     q = media_range.q
         if q > best_q:
             best, best_q = content_type, q
-    return best
+    return best, best_q
 
 
 _choose = lru_cache(512)(_weigh)

@@ -1,12 +1,13 @@
 """The notifier of one AOR: who is told what, and when (RFC 6665 §4.2.2)."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 
+from simplestack.documents.errors import DocumentError
 from simplestack.event.entity import Entity, entity_tag, suppresses
 from simplestack.event.limits import DEFAULT_LIMITS, Limits
-from simplestack.event.negotiation import allow_events, choose
+from simplestack.event.negotiation import allow_events, choose, partial_form
 from simplestack.event.notification import Notification, NotifyRequest, head
-from simplestack.event.partial import partial_tag
+from simplestack.event.partial import Deltas, partial_tag
 from simplestack.event.states import ACTIVE, JUDGED, WAITING, enter, transition
 from simplestack.event.view import Dialog, Usage, View, Watched
 from simplestack.interfaces import Body, IEventPackage
@@ -192,9 +193,10 @@ class Notifier:
         dialog.cseq = cseq = dialog.cseq + 1
         if usage.head is None:
             usage.head = head(usage.subscription, self._events)
-        version = usage.version
+        # Of these forms the first version is 1 (RFC 5263 §4.4), of all others 0.
+        version = usage.version if usage.deltas is None else usage.version + 1
         if notification.body is not None:
-            usage.version = version + 1
+            usage.version += 1
         return NotifyRequest(
             usage.subscription,
             notification.final,
@@ -233,14 +235,23 @@ class Notifier:
                 enter(extra, entry)
         elif record.status == ACTIVE:
             before = usage.view
-            content_type = choose(record.accept, watched.package.content_types)
-            view = watched.place(
-                usage, content_type or watched.package.content_types[0], decision.permissions
-            )
+            view = self._place(watched, usage, decision.permissions)
             if view is not before:
                 if watched.moved is None:
                     watched.moved = []
                 watched.moved.append(usage)
+
+    def _place(self, watched: Watched, usage: Usage, permissions: Hashable) -> View:
+        """Put a usage where it sees what these permissions show, in the form that it asked for."""
+        package = watched.package
+        accept = usage.subscription.accept
+        form = partial_form(accept, package)
+        if form is not None:
+            content_type, usage.deltas = form
+        else:
+            content_type = choose(accept, package.content_types) or package.content_types[0]
+            usage.deltas = None
+        return watched.place(usage, content_type, permissions)
 
     def _also(self, changes: ChangeSet, extra: ChangeSet) -> None:
         if extra:
@@ -453,10 +464,7 @@ class Notifier:
         view = usage.view
         if view is None:
             decision = package.authorize(self.state, record.watcher, now)
-            content_type = choose(record.accept, package.content_types)
-            view = watched.place(
-                usage, content_type or package.content_types[0], decision.permissions
-            )
+            view = self._place(watched, usage, decision.permissions)
         return self._full(package, view, now)
 
     def _tell(
@@ -484,6 +492,8 @@ class Notifier:
             else:
                 record = self._lift(usage, changes)
         if not stale:
+            if usage.deltas is not None and entity is not None:
+                body = self._partly(usage, usage.deltas, entity)
             usage.entity = entity
         dialog = usage.dialog
         dialog.granted = granted = dialog.granted + 1
@@ -494,6 +504,31 @@ class Notifier:
         usage.told = self._turn
         header = _state_header(record.status, record.expires_at - now)
         out.append(Notification(record, header, body, False, tag))
+
+    def _partly(self, usage: Usage, deltas: Deltas, entity: Entity) -> Body:
+        """The partial form of an entity for a subscriber, shared by all who have the same.
+
+        It is the whole where he may have missed something, and where that is no larger.
+        """
+        forms = entity.forms
+        if forms is None:
+            forms = entity.forms = {}
+        before = usage.entity
+        has = "" if before is None or usage.stale or usage.busy else before.tag
+        body = forms.get(has)
+        if body is None:
+            try:
+                body = deltas.whole(entity.body.data)
+                if before is not None and has:
+                    step = deltas.difference(before.body.data, entity.body.data)
+                    if len(step.data) + len(step.tail or b"") < len(body.data) + len(
+                        body.tail or b""
+                    ):
+                        body = step
+            except DocumentError:
+                body = entity.body
+            forms[has] = body
+        return body
 
     def _lift(self, usage: Usage, changes: ChangeSet) -> Subscription:
         """Forget a condition that does not hold any more: the subscriber sees what comes next."""
@@ -521,6 +556,12 @@ class Notifier:
                 tag = entity.tag
                 if not suppresses(record.suppress, tag):
                     body = entity.body
+                    if usage.deltas is not None:
+                        # "When the PA receives a SUBSCRIBE request (refresh or termination)
+                        # within the associated subscription, it SHOULD send a NOTIFY request
+                        # containing the full presence document." (RFC 5263 §4.4)
+                        usage.entity = None
+                        body = self._partly(usage, usage.deltas, entity)
         self._retire(usage)
         usage.unreleased += 1
         dialog = usage.dialog

@@ -1,14 +1,28 @@
 """Documents that carry a version of their own subscription (RFC 6665 §5.3.2)."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from typing import NamedTuple
 
 from simplestack.event.entity import entity_tag
 from simplestack.interfaces import Body, IEventPackage
 from simplestack.state import ResourceState
 
-__all__ = ["partial_tag", "versioned"]
+__all__ = ["Deltas", "partial_tag", "versioned"]
 
 _VERSION = b' version="0"'
+
+
+class Deltas(NamedTuple):
+    """The partial form of a document type: of a full document, and of a step between two.
+
+    A package offers it by an attribute ``deltas``, a mapping of its full content types.  The
+    functions raise DocumentError where a document can't be given in that form; the step may be
+    larger than the whole.  Versions begin with 1 (RFC 5263 §4.4).
+    """
+
+    content_type: str
+    whole: Callable[[bytes], Body]
+    difference: Callable[[bytes, bytes], Body]
 
 
 def versioned(content_type: str, document: bytes) -> Body:

@@ -1,6 +1,6 @@
 """The event state compositor: keeps what is published of an address-of-record (RFC 3903 §6)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 
 from simplestack.interfaces import Identifiers
@@ -21,6 +21,8 @@ class EventStateCompositor:
     the one where a request names none, ``max_expires`` the longest granted.  A body has at most
     ``max_body`` octets (413 beyond), an AOR at most ``max_publications`` publications of the
     package (503 with Retry-After beyond, RFC 3903 §9).  ``allow_events`` is what a 489 lists.
+    ``partial`` has more content types, each with the function that makes a document of the first
+    of ``content_types`` of what is published so far, None for nothing, and a body.
     """
 
     def __init__(
@@ -35,11 +37,13 @@ class EventStateCompositor:
         max_body: int = 65536,
         max_publications: int = 16,
         allow_events: str = "",
+        partial: Mapping[str, Callable[[bytes | None, bytes], bytes]] | None = None,
     ) -> None:
         if not 0 <= min_expires <= default_expires <= max_expires:
             raise ValueError("the intervals must be min_expires ≤ default_expires ≤ max_expires")
         self.package = package
-        self.content_types = tuple(content_types)
+        self.partial = dict(partial or {})
+        self.content_types = (*content_types, *self.partial)
         self.check = check
         self.min_expires = min_expires
         self.default_expires = default_expires
@@ -76,6 +80,14 @@ class EventStateCompositor:
             content_type = self._content_type(request)
             if len(body) > self.max_body:
                 raise SIPError(413, text=f"a body has at most {self.max_body} octets")
+            merge = self.partial.get(content_type)
+            if merge is not None:
+                # "The compositor MUST apply the included patch operations in sequence against
+                # its locally stored presence document." (RFC 5264 §4.3.2)
+                body = merge(None if publication is None else publication.body, body)
+                content_type = self.content_types[0]
+                if len(body) > self.max_body:
+                    raise SIPError(413, text=f"a document has at most {self.max_body} octets")
             if publication is None or body != publication.body:
                 body = self.check(incoming, state, body, now)
         elif publication is None:

@@ -5,7 +5,7 @@ from typing import Final
 
 from simplestack.event.conditional import condition_of
 from simplestack.event.limits import DEFAULT_LIMITS, Limits
-from simplestack.event.negotiation import allow_events, choose
+from simplestack.event.negotiation import allow_events, choose, offers, partial_form
 from simplestack.event.states import (
     ACTIVE,
     INITIAL,
@@ -288,9 +288,11 @@ class Subscribing:
             return ""
         accept = ", ".join(values)
         types = package.content_types
-        if not accept or choose(accept, types) is None:
+        if not accept or (choose(accept, types) is None and partial_form(accept, package) is None):
             raise SIPError(
-                406, headers=[("Accept", ", ".join(types))], text="no body type is acceptable"
+                406,
+                headers=[("Accept", ", ".join(offers(package)))],
+                text="no body type is acceptable",
             )
         return accept
 

@@ -4,6 +4,7 @@ from collections.abc import Hashable, Iterator
 
 from simplestack.event.entity import Entity
 from simplestack.event.notification import Notification
+from simplestack.event.partial import Deltas
 from simplestack.interfaces import IEventPackage
 from simplestack.state import Subscription
 
@@ -32,6 +33,7 @@ class Usage:
 
     __slots__ = (
         "closing",
+        "deltas",
         "dialog",
         "entity",
         "head",
@@ -51,6 +53,8 @@ class Usage:
         self.view: View | None = None
         #: The state that it was told last; None where it was told none, or the package is partial.
         self.entity: Entity | None = None
+        #: The form in which it is told parts of the state; None where it is told all of it.
+        self.deltas: Deltas | None = None
         #: The part of NOTIFY that stays the same; None where it must be made anew.
         self.head: bytes | None = None
         #: The version of its next document.

@@ -151,7 +151,9 @@ class PublishTests(PresenceTestCase):
         error: SIPError = self.assertRaises(SIPError, self.publish, pidf(), event="dialog")
         self.assertEqual(error.status, 489)
         error = self.assertRaises(SIPError, self.publish, pidf(), content_type="text/xml")
-        self.assertEqual((error.status, dict(error.headers)["Accept"]), (415, MEDIA_TYPE))
+        self.assertEqual(error.status, 415)
+        # RFC 5264 §4.1: it "is an explicit indication of support for" partial publication.
+        self.assertEqual(dict(error.headers)["Accept"], f"{MEDIA_TYPE}, application/pidf-diff+xml")
 
     def test_expire(self) -> None:
         """Publications end on time, and the state without them is closed."""
