@@ -8,7 +8,13 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks, maybeDeferred
+from twisted.internet.defer import (
+    Deferred,
+    gatherResults,
+    inlineCallbacks,
+    maybeDeferred,
+    succeed,
+)
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall
@@ -62,7 +68,7 @@ class Stack(Service):
         self._places: list[str] = []
         self._control: Any = None
         self._sites: list[Any] = []
-        self._ready: Deferred[Any] = Deferred()
+        self._ready: Deferred[Any] = succeed(None)
         self._started = 0.0
 
         try:
