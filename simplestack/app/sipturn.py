@@ -28,6 +28,9 @@ from simplestack.transaction.useragent import (
 
 __all__ = ["SIPService"]
 
+#: The host of a From that names nobody (RFC 3323 §4.1.1.3).
+ANONYMOUS_HOST = "anonymous.invalid"
+
 Decide = Callable[[Incoming, ResourceState, float, Identifiers], Outcome[Response]]
 
 
@@ -98,6 +101,7 @@ class SIPTurn:
     """A SIP request on its way through its turn; provides ``Turn``."""
 
     __slots__ = (
+        "_anonymous",
         "_claim",
         "_decide",
         "_exists",
@@ -123,6 +127,8 @@ class SIPTurn:
         self.aor = aor
         self._claim: Claim | None = None
         self._verified: Verified | None = None
+        #: Whether he goes on without a name.
+        self._anonymous = False
         self._exists: bool | None = None
 
     def __repr__(self) -> str:
@@ -131,20 +137,29 @@ class SIPTurn:
     def trust(self, now: float) -> Deferred[Any] | None:
         """Authenticate the sender, and see that the AOR exists.
 
+        A watcher without credentials whose From is anonymous goes on without a name; ``decide``
+        challenges him if there is nothing for such.
+
         Raises SIPError 401; 403 where From names another than the credentials do; 404.
         """
         authenticator = self._service.authenticator
-        if self._verified is None:
+        if self._verified is None and not self._anonymous:
             request = self._request
             sender = request.from_.uri
+            anonymous = sender.host == ANONYMOUS_HOST
             if self._claim is None:
                 realm = authenticator.realm(sender.host, domain_of(self.aor))
                 self._claim = Claim(request.authorization, request.method, realm, request.body)
+            if anonymous and request.method == "SUBSCRIBE" and not self._claim.given:
+                self._anonymous = True
+                return self.trust(now)
             verified = authenticator.verify(self._claim, now)
             if isinstance(verified, Deferred):
                 return verified
             # REGISTER may come from a third party for the AOR in To: the registrar judges that.
-            if verified.identity != sender.aor:
+            # "If a request is anonymous … but still contains an asserted identity …, that identity
+            # is utilized" (RFC 5025 §3.1.1.2).
+            if verified.identity != sender.aor and not anonymous:
                 raise SIPError(403, text=f"From is not {verified.identity}, who authenticated")
             self._verified = verified
             self._claim = None
@@ -156,15 +171,22 @@ class SIPTurn:
                 return exists.addCallback(self._learn)
             self._exists = exists
         if not self._exists:
+            if self._anonymous:
+                # Who has no name does not learn which users there are.
+                raise self._challenge(now)
             raise SIPError(404, text=f"there is no user {self.aor}")
         return None
+
+    def _challenge(self, now: float) -> SIPError:
+        authenticator = self._service.authenticator
+        return authenticator.challenge(authenticator.realm(domain_of(self.aor)), now)
 
     def _learn(self, exists: bool) -> None:
         self._exists = exists
 
     def decide(self, state: ResourceState, now: float) -> Outcome[Response]:
         """The role's decision."""
-        assert self._verified is not None
+        verified = self._verified
         request, flow = self._request, self._transaction.flow
         contacts = request.contacts
         by_flow = flow.reliable or behind_nat(
@@ -173,13 +195,21 @@ class SIPTurn:
         incoming = Incoming(
             request,
             self.aor,
-            self._verified.identity,
+            "" if verified is None else verified.identity,
             flow.key,
             by_flow,
             self._service.placing.contact(request, self.aor, flow),
         )
-        outcome = self._decide(incoming, state, now, self._service.identifiers)
-        info = self._service.authenticator.info(self._verified, now)
+        try:
+            outcome = self._decide(incoming, state, now, self._service.identifiers)
+        except SIPError as error:
+            if error.status == 403 and verified is None:
+                # Nothing is for those without a name: let him say who he is.
+                raise self._challenge(now) from None
+            raise
+        if verified is None:
+            return outcome
+        info = self._service.authenticator.info(verified, now)
         if info is not None:
             outcome.response.set("Authentication-Info", info)
         return outcome
