@@ -162,8 +162,11 @@ class Notifier:
         dialog.outstanding = None
         if not ok:
             usage.stale = True
-        others = [each for each in dialog.usages if each is not usage]
-        for each in (*others, usage):
+        usages = dialog.usages
+        if len(usages) > 1:
+            # The others have waited longer.
+            usages = (*[each for each in usages if each is not usage], usage)
+        for each in usages:
             notification = each.waiting
             if notification is not None:
                 each.waiting = None
