@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.durability.load import Load, User
 from tests.peers.allowing import get_document
-from tests.peers.probe import Dialog
+from tests.peers.probe import Dialog, Probe
 from tests.peers.running import DOMAIN, Running
 from tests.store.cluster import cluster
 
@@ -166,6 +166,33 @@ class KillTests(SynchronousTestCase):
             raise SkipTest("PostgreSQL's server is not installed")
         self.serve(own.clear())
         self.survives(0.7)
+
+    def test_connections(self) -> None:
+        """Subscribers whose connections broke are waited for, and told when they come again."""
+        server = self.serve()
+        watchers = [
+            Probe(name, server.port, transport)
+            for name, transport in (("user1", "tcp"), ("user2", "tcp"), ("user3", "udp"))
+        ]
+        for watcher in watchers:
+            self.addCleanup(watcher.close)
+            response, dialog = watcher.subscribe("user0")
+            self.assertEqual(response.status, 200)
+            watcher.told(dialog, 1)
+        server.kill()
+        for watcher in watchers[:2]:
+            watcher.close()
+        server.start()
+        # Nobody listens at the contacts of the first two, so their NOTIFYs have no way now.
+        watchers[2].told(watchers[2].only, 2)
+        time.sleep(2.0)
+        for watcher in watchers[:2]:
+            dialog, before = watcher.only, watcher.only.cseqs[-1]
+            watcher.connect()
+            self.assertEqual(watcher.refresh(dialog).status, 200)
+            watcher.told(dialog, 2)
+            self.assertGreater(dialog.cseqs[1], before)
+            self.assertIn('entity="sip:user0@', dialog.notified[1].body.decode())
 
     def test_clean_stop(self) -> None:
         """SIGTERM terminates nothing: no NOTIFY says so, and after a restart all goes on."""

@@ -75,13 +75,18 @@ class Probe:
         self.account = Account(0, name, DOMAIN, secret, algorithm)
         self.transport = transport
         self._server = ("127.0.0.1", port)
-        self._framer = StreamFramer()
-        self._socket = self._connected(trusted)
-        host, number = self._socket.getsockname()[:2]
-        self.place = f"{host}:{number}"
-        self.contact = f"sip:{name}@{self.place};transport={transport}"
+        self._trusted = trusted
+        self.connect()
         self.dialogs: dict[str, Dialog] = {}
         self._responses: list[Response] = []
+
+    def connect(self) -> None:
+        """Take a new socket, whose address becomes our contact."""
+        self._framer = StreamFramer()
+        self._socket = self._connected(self._trusted)
+        host, number = self._socket.getsockname()[:2]
+        self.place = f"{host}:{number}"
+        self.contact = f"sip:{self.name}@{self.place};transport={self.transport}"
 
     def _connected(self, trusted: str | None) -> socket.socket:
         if self.transport == "udp":
@@ -264,6 +269,16 @@ class Probe:
         """Answer what comes until something is so; fails where it never is."""
         if not self.listen(patience, done):
             raise AssertionError(f"{self.aor}: not after {patience} s: {what}")
+
+    def told(self, dialog: Dialog, times: int) -> None:
+        """Wait for so many NOTIFYs in a dialog."""
+        self.wait(lambda: len(dialog.cseqs) >= times, f"{times} NOTIFYs")
+
+    @property
+    def only(self) -> Dialog:
+        """The subscription, where there is one."""
+        (dialog,) = self.dialogs.values()
+        return dialog
 
 
 def written(
