@@ -4,6 +4,7 @@ The ``Core`` of the application and every phone have a real transaction layer; b
 network that loses what a test tells it to lose, and nothing else.
 """
 
+from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,6 +19,7 @@ from simplestack.app.core import Clocks, Core
 from simplestack.app.plugins import make_roles
 from simplestack.app.settings import Settings
 from simplestack.interfaces import Credential, IRole
+from simplestack.net.http import Exchange
 from simplestack.net.identifiers import RandomIdentifiers
 from simplestack.outcome import Outcome
 from simplestack.sip.digest import authorize, choose, ha1
@@ -561,19 +563,32 @@ class World:
         self.core.turns.run(StoringTurn(document.aor, changes))
 
     def store_rules(self, aor: str, rules: dict[str, list[str]], body: bytes = b"") -> None:
-        """Store the pres-rules of an AOR: handling → AORs or ``*`` for everybody; or a body."""
-        self.store_document(
-            Document(
-                aor,
-                "pres-rules/index",
-                "pres-rules",
-                "index",
-                f"etag{next(self._serial)}",
-                "application/auth-policy+xml",
-                body or rules_document(rules),
-                EPOCH + self.now,
-            )
-        )
+        """Store the pres-rules of an AOR: handling → AORs or ``*`` for everybody; or a body.
+
+        Through XCAP, where it is served.
+        """
+        body = body or rules_document(rules)
+        media_type = "application/auth-policy+xml"
+        if self.core.xcap is None:
+            etag = f"etag{next(self._serial)}"
+            index = ("pres-rules/index", "pres-rules", "index", etag)
+            self.store_document(Document(aor, *index, media_type, body, EPOCH + self.now))
+            return
+        uri = f"/pres-rules/users/{aor}/index".encode()
+        user = aor.partition(":")[2]
+        headers = {
+            "authorization": "Basic " + b64encode(f"{user}:{PASSWORD}".encode()).decode(),
+            "content-type": media_type,
+        }
+        answers: list[tuple[int, bytes]] = []
+
+        def respond(status: int, fields: tuple[tuple[str, str], ...], text: bytes) -> None:
+            answers.append((status, text))
+
+        self.core.xcap.serve(Exchange("PUT", uri, uri, headers, body, True, respond))
+        if not self.store.held:
+            ((status, text),) = answers
+            assert status in (200, 201), (status, text)
 
     # What there is
 
