@@ -35,8 +35,8 @@ class RemovalTests(SynchronousTestCase):
         self.assertEqual(list(resident.state), [])
 
     def test_watchers_are_told(self) -> None:
-        """ "noresource: The subscription has been terminated because the resource state that was
-        being monitored no longer exists." (RFC 6665 §4.1.3)
+        """They get "noresource: The subscription has been terminated because the resource state
+        that was being monitored no longer exists." (RFC 6665 §4.1.3)
         """
         subscribed = self.bob.ask("SUBSCRIBE", self.alice.aor, {"Event": ["presence"]})
         self.assertEqual(subscribed.status, 200)
