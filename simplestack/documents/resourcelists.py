@@ -103,6 +103,17 @@ def parse_rls_services(data: bytes) -> tuple[Service, ...]:
     return tuple(_read_service(node) for node in root.iterchildren(_RLS + "service"))
 
 
+def parse_item(data: bytes) -> List | Entry | EntryRef | External:
+    """Read one element of a list: the only child of the root of this document.
+
+    :raises XMLError: if the bytes are not XML that we take.
+    :raises DocumentError: if there is no such child.
+    """
+    for item in _read_list(parse_content(data)).items:
+        return item
+    raise DocumentError("there is no <list>, <entry>, <entry-ref> or <external>")
+
+
 def check_resource_lists(root: etree._Element) -> ConflictReport | None:
     """Give the first violation of RFC 4826 §3.4.5 in a document valid by its schema."""
     return _check_lists(root, "resource-lists", "", "")
