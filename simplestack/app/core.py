@@ -107,7 +107,8 @@ class Core:
             domains=settings.domains,
             content_types={},
             extensions=EXTENSIONS,
-            events=tuple(packages),
+            # No template-packages (RFC 6665 §4.4.4).
+            events=tuple([name for name in packages if "." not in name]),
         )
         self.sip = SIPService(
             decides,

@@ -1,0 +1,131 @@
+"""By which way a NOTIFY goes, and what is told of its fate."""
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from simplestack.app.delivery import Delivery, next_hop
+from simplestack.event.notifier import NotifyRequest
+from simplestack.sip.message import Request, Response
+from simplestack.sip.uri import Uri, parse_uri
+from simplestack.transaction.flow import Flow
+from simplestack.transaction.layer import TransactionLayer
+from tests.event.fakes import AOR, Agent, Counter, FakePackage, subscribe
+from tests.wire import Counting, Recorder
+
+
+class FakeWays:
+    """Ways that a test opens and closes."""
+
+    def __init__(self) -> None:
+        self.flows: dict[str, Recorder] = {}
+        self.at_once: Recorder | None = None
+        self.asked: list[tuple[Uri, str | None]] = []
+        self.searching: Deferred[Flow] = Deferred()
+        self.failures: list[Flow] = []
+
+    def existing(self, key: str) -> Flow | None:
+        """What the test says."""
+        return self.flows.get(key)
+
+    def ready(self, uri: Uri, size: int = 0, prefer: str | None = None) -> Flow | None:
+        """What the test says."""
+        self.asked.append((uri, prefer))
+        return self.at_once
+
+    def flow_to(self, uri: Uri, size: int = 0, prefer: str | None = None) -> "Deferred[Flow]":
+        """When the test says."""
+        return self.searching
+
+    def failed(self, flow: Flow) -> None:
+        """Keep it."""
+        self.failures.append(flow)
+
+
+class DeliveryTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        """Ways, and what is reported."""
+        self.ways = FakeWays()
+        self.layer = TransactionLayer(lambda *_: None, Counting())
+        self.told: list[tuple[str, int | None, bool]] = []
+        self.delivery = Delivery(self.ways, self.layer, Counter(), lambda: 0.0, self.tell)
+
+    def tell(self, aor: str, notify: NotifyRequest, response: Response | None, lost: bool) -> None:
+        """Keep what is reported."""
+        self.told.append((aor, None if response is None else response.status, lost))
+
+    def notify(self, by_flow: bool = False, *headers: str) -> NotifyRequest:
+        """A NOTIFY to Alice."""
+        incoming = subscribe(headers=headers)._replace(by_flow=by_flow, flow="her flow")
+        (notify,) = Agent(FakePackage()).subscribe(incoming)
+        return notify
+
+    def answer(self, flow: Recorder, status: int) -> None:
+        """Alice answers what she got last."""
+        request = flow.messages[-1]
+        assert isinstance(request, Request)
+        self.layer.receive(request.response(status), flow, 1.0)
+
+    def test_by_flow(self) -> None:
+        """RFC 5626 §5.3: behind a NAT the flow of the SUBSCRIBE is taken while it lives."""
+        flow = self.ways.flows["her flow"] = Recorder("tcp")
+        self.delivery.send(AOR, self.notify(True))
+        self.assertEqual(len(flow.sent), 1)
+        self.assertEqual(self.ways.asked, [])
+        # Not by who can be reached at his Contact.
+        self.ways.at_once = Recorder()
+        self.delivery.send(AOR, self.notify(False))
+        self.assertEqual(len(flow.sent), 1)
+        self.assertEqual(len(self.ways.at_once.sent), 1)
+
+    def test_flow_is_gone(self) -> None:
+        """Where the flow is gone the Contact is tried."""
+        self.ways.at_once = Recorder()
+        self.delivery.send(AOR, self.notify(True))
+        self.assertEqual(len(self.ways.at_once.sent), 1)
+        self.assertEqual(self.ways.asked, [(parse_uri("sip:alice@192.0.2.9"), "her flow")])
+
+    def test_route(self) -> None:
+        """RFC 3261 §12.2.1.1: the first route is the next hop, strict or loose."""
+        for route in ("<sip:proxy.example.com;lr>", "<sip:strict.example.com>"):
+            subscription = self.notify(False, f"Record-Route: {route}").subscription
+            self.assertEqual(next_hop(subscription), parse_uri(route.strip("<>")))
+
+    def test_answer(self) -> None:
+        """The final response is reported, whatever it is; provisional ones are not."""
+        for status in (200, 481, 503):
+            flow = self.ways.at_once = Recorder("tcp")
+            self.delivery.send(AOR, self.notify())
+            self.answer(flow, 100)
+            self.answer(flow, status)
+        self.assertEqual(self.told, [(AOR, 200, False), (AOR, 481, False), (AOR, 503, False)])
+        self.assertEqual(self.ways.failures, [])
+
+    def test_timeout(self) -> None:
+        """RFC 3261 §17.1.2.2: after timer F there was no answer; the way is not the first choice then."""
+        flow = self.ways.at_once = Recorder()
+        self.delivery.send(AOR, self.notify())
+        self.layer.advance(33.0)
+        self.assertEqual(self.told, [(AOR, None, False)])
+        self.assertEqual(self.ways.failures, [flow])
+
+    def test_connection_lost(self) -> None:
+        """RFC 3261 §17.1.4: a connection that breaks is reported as such."""
+        flow = self.ways.at_once = Recorder("tcp")
+        self.delivery.send(AOR, self.notify())
+        flow.alive = False
+        self.layer.flow_closed(flow, 1.0)
+        self.assertEqual(self.told, [(AOR, None, True)])
+
+    def test_search(self) -> None:
+        """What takes lookups and connections is sent when they are there."""
+        self.delivery.send(AOR, self.notify())
+        self.assertEqual(self.told, [])
+        flow = Recorder("tcp")
+        self.ways.searching.callback(flow)
+        self.assertEqual(len(flow.sent), 1)
+
+    def test_no_way(self) -> None:
+        """Where there is no way that is reported, and nothing sent."""
+        self.delivery.send(AOR, self.notify())
+        self.ways.searching.errback(OSError("no route"))
+        self.assertEqual(self.told, [(AOR, None, True)])
