@@ -22,9 +22,9 @@ __all__ = ["ACTIVITIES", "document", "keep", "parser", "run"]
 #: The activities that have a name (RFC 4480 §3.2); others are written as <other>.
 ACTIVITIES = (
     *("appointment", "away", "breakfast", "busy", "dinner", "holiday", "in-transit"),
-    *("looking-for-work", "meal", "meeting", "on-the-phone", "performance", "permanent-absence"),
-    *("playing", "presentation", "shopping", "sleeping", "spectator", "steering", "travel", "tv"),
-    *("unknown", "vacation", "working", "worship"),
+    *("looking-for-work", "lunch", "meal", "meeting", "on-the-phone", "performance"),
+    *("permanent-absence", "playing", "presentation", "shopping", "sleeping", "spectator"),
+    *("steering", "travel", "tv", "vacation", "working", "worship"),
 )
 
 
