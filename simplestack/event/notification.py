@@ -63,6 +63,17 @@ class NotifyRequest:
         self._tag = tag
 
     @property
+    def state_header(self) -> str:
+        """The value of Subscription-State."""
+        return self._state_header
+
+    @property
+    def content(self) -> tuple[str, bytes]:
+        """Content type and body; empty without one."""
+        body = self._body
+        return ("", b"") if body is None else (body.content_type, body.render(self._version))
+
+    @property
     def size(self) -> int:
         """About how many octets it has, its Via aside."""
         body = self._body
@@ -97,14 +108,17 @@ def _content(content_type: str, tag: str) -> bytes:
     return lines.encode()
 
 
-def head(subscription: Subscription, events: str) -> bytes:
+def head(subscription: Subscription, events: str, require: str = "") -> bytes:
     """What all NOTIFYs of a subscription have in common, as a ``%`` template of bytes.
 
     The places in it are Via, CSeq, Subscription-State, the header fields of the entity,
     Content-Length and body.
     Request-URI and Route follow RFC 3261 §12.2.1.1, with strict routers as well; ``events`` is
-    the value of Allow-Events.
+    the value of Allow-Events, ``require`` that of Require.  Without a remote target nothing goes
+    over the network.
     """
+    if not subscription.remote_target:
+        return b""
     uri = subscription.remote_target
     route = ""
     if subscription.route_set:
@@ -116,6 +130,8 @@ def head(subscription: Subscription, events: str) -> bytes:
     # A subscriber of RFC 2543 has no tag.
     remote_tag = f";tag={subscription.remote_tag}" if subscription.remote_tag else ""
     allow = f"Allow-Events: {events}\r\n" if events else ""
+    if require:
+        allow += f"Require: {require}\r\n"
     start = f"NOTIFY {uri} SIP/2.0\r\nVia: "
     middle = (
         f"\r\nMax-Forwards: 70\r\n{route}"
