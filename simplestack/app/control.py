@@ -1,16 +1,26 @@
-"""The control socket: a UNIX socket that answers each connection with the status and closes."""
+"""The control socket: a UNIX socket that answers one question on each connection, and closes.
+
+A question is a line of JSON: a list of the name of the question and its arguments.
+"""
 
 import json
 import os
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IAddress, IReactorUNIX
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.protocols.basic import LineOnlyReceiver
+from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
+
+from simplestack.sip.errors import SIPError
+
+#: Answers a question, given its arguments.
+Answer = Callable[[Sequence[str]], Deferred[dict[str, Any]]]
 
 __all__ = ["ControlFactory", "ControlProtocol", "ask", "listen"]
 
@@ -20,17 +30,34 @@ PATIENCE = 5.0
 MAX_STATUS = 1 << 20
 
 
-class ControlProtocol(Protocol):
+class ControlProtocol(LineOnlyReceiver, TimeoutMixin):
     """One asker."""
 
-    def __init__(self, status: Callable[[], Deferred[dict[str, Any]]]) -> None:
-        self._status = status
+    delimiter = b"\n"
+    MAX_LENGTH = 8192
+
+    def __init__(self, answers: Mapping[str, Answer]) -> None:
+        self._answers = answers
 
     def connectionMade(self) -> None:
-        """Answer at once; whoever may open the socket may know."""
-        status = self._status()
-        status.addCallback(self._answer)
-        status.addErrback(self._fail)
+        """Whoever may open the socket may ask, if he does it soon."""
+        self.setTimeout(PATIENCE)
+
+    def lineReceived(self, line: bytes) -> None:
+        """Answer the one question."""
+        self.setTimeout(None)
+        answered = maybeDeferred(self._ask, line)
+        answered.addCallbacks(self._answer, self._fail)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Wait no more."""
+        self.setTimeout(None)
+
+    def _ask(self, line: bytes) -> Deferred[dict[str, Any]]:
+        question = json.loads(line)
+        if not (isinstance(question, list) and question) or question[0] not in self._answers:
+            raise ValueError(f"ask one of {', '.join(self._answers)}")
+        return self._answers[question[0]]([str(each) for each in question[1:]])
 
     def _answer(self, status: dict[str, Any]) -> None:
         assert self.transport is not None
@@ -38,20 +65,22 @@ class ControlProtocol(Protocol):
         self.transport.loseConnection()
 
     def _fail(self, failure: Failure) -> None:
-        self._answer({"error": failure.getErrorMessage()})
+        error = failure.value
+        text = error.text if isinstance(error, SIPError) else ""
+        self._answer({"error": text or failure.getErrorMessage()})
 
 
 class ControlFactory(Factory):
-    """Serves the status; ``status`` makes a Deferred of what JSON can hold."""
+    """Answers questions: ``status``, which makes a Deferred of what JSON can hold, and others."""
 
     noisy = False
 
-    def __init__(self, status: Callable[[], Deferred[dict[str, Any]]]) -> None:
-        self._status = status
+    def __init__(self, status: Callable[[], Deferred[dict[str, Any]]], **others: Answer) -> None:
+        self._answers: dict[str, Answer] = {"status": lambda _: status(), **others}
 
     def buildProtocol(self, addr: IAddress | None) -> ControlProtocol:
         """A new asker."""
-        return ControlProtocol(self._status)
+        return ControlProtocol(self._answers)
 
 
 def listen(reactor: IReactorUNIX, path: str, factory: ControlFactory) -> Any:
@@ -71,18 +100,19 @@ def _answers(path: str) -> bool:
         return True
 
 
-def ask(path: str) -> dict[str, Any]:
-    """What the server at this control socket says of itself; blocks.
+def ask(path: str, *question: str) -> dict[str, Any]:
+    """What the server at this control socket answers, to ``status`` without a question; blocks.
 
-    Raises OSError where nothing answers, ValueError where the answer is no status.
+    Raises OSError where nothing answers, ValueError where the answer is none.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(PATIENCE)
         connection.connect(path)
+        connection.sendall(json.dumps(question or ["status"]).encode() + b"\n")
         data = bytearray()
         while len(data) < MAX_STATUS and (part := connection.recv(65536)):
             data += part
     answer = json.loads(bytes(data))
     if not isinstance(answer, dict):
-        raise ValueError("the answer is not a status")
+        raise ValueError("the answer is none")
     return answer

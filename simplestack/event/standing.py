@@ -1,0 +1,40 @@
+"""How a subscription stands: what it was told last, and why it is or is not told more."""
+
+from typing import Any
+
+from simplestack.event.view import Usage
+
+__all__ = ["standing"]
+
+
+def standing(usage: Usage, now: float) -> dict[str, Any]:
+    """What JSON can hold: the subscription, its last NOTIFY, and what happens next."""
+    record = usage.subscription
+    dialog = usage.dialog
+    return {
+        "subscription": record.id,
+        "status": record.status,
+        "expires_in": max(0, round(record.expires_at - now)),
+        "notifications": dialog.cseq,
+        "because": _because(usage),
+    }
+
+
+def _because(usage: Usage) -> str:
+    dialog = usage.dialog
+    status = usage.subscription.status
+    if dialog.outstanding is usage:
+        if usage.waiting is not None:
+            return "a NOTIFY waits for its answer; the newest state is sent when that has come"
+        return "a NOTIFY was sent and waits for its answer"
+    if usage.waiting is not None:
+        return "it waits for the answer to another NOTIFY of its dialog"
+    if usage.unreleased:
+        return "a NOTIFY is decided and leaves when its state is stored"
+    if status == "pending":
+        return "it is pending: nothing is shown until the presentity decides"
+    if usage.view is None:
+        return "nothing that it sees has changed since the server started"
+    if usage.stale:
+        return "its last NOTIFY failed; the next has full state"
+    return "it was told all there is: nothing that it sees has changed since"
