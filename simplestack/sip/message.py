@@ -46,8 +46,12 @@ DEFAULT_LIMITS = Limits()
 _unfold = re.compile(r"\r\n[ \t]+").sub
 _bare = re.compile(r"\r(?!\n)|(?<!\r)\n").sub
 _is_version = re.compile(r"SIP/[0-9]+\.[0-9]+", re.IGNORECASE).fullmatch
-_are_fields = re.compile(rf"(?>(?:\r\n{TOKEN}++:[^\r\n]*+)+)").fullmatch
-_NO_BODY = ("\r\nContent-Length: 0", "\r\nContent-Length:0")
+# A Via is among the fields, and one Content-Length, at their end, says that there is no body.
+_FIELD = rf"\r\n(?!Content-Length){TOKEN}++:[^\r\n]*+"
+_is_plain_response = re.compile(
+    rf"SIP/2\.0 ([1-6][0-9]{{2}}) ([^\r\n]*+)"
+    rf"((?>(?:{_FIELD})*?(?=\r\nVia: ))(?>(?:{_FIELD})+)\r\nContent-Length: ?0)\r\n\r\n".encode()
+).fullmatch
 _is_status = re.compile(r"[1-6][0-9]{2}").fullmatch
 
 
@@ -220,18 +224,17 @@ def parse_message(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Request | Res
     """
     if data[:2] == b"\r\n":
         data = data.lstrip(b"\r\n")
+    if data[:8] == b"SIP/2.0 ":
+        response = _plain_response(data, limits)
+        if response is not None:
+            return response
     head, end, body = data.partition(b"\r\n\r\n")
     if len(head) > limits.head:
         head = head[: limits.head]
         raise ParseError(513, "the header is too large", partial(head, limits))
     if not end:
         raise ParseError(400, "no empty line ends the header", partial(data, limits))
-    text = head.decode("utf-8", "surrogateescape")
-    if not body and text[:8] == "SIP/2.0 ":
-        response = _plain_response(text, limits)
-        if response is not None:
-            return response
-    message = _parse_head(text, limits)
+    message = parse_head(head, limits)
     length = content_length(message)
     if length is not None:
         if length > len(body):
@@ -288,21 +291,15 @@ def _parse_head(text: str, limits: Limits) -> Request | Response:
     return message
 
 
-def _plain_response(text: str, limits: Limits) -> Response | None:
+def _plain_response(data: bytes, limits: Limits) -> Response | None:
     """A response without body, its header left unread; None where it must be looked at closer."""
-    line, _, _ = text.partition("\r\n")
-    fields = text[len(line) :]
-    if (
-        not fields.endswith(_NO_BODY)
-        or fields.find("\r\nContent-Length") != fields.rfind("\r\n")
-        or not _are_fields(fields)
-        or fields.count("\n") > limits.lines
-        or "\r\nVia: " not in fields
-    ):
+    match = _is_plain_response(data)
+    if match is None or len(data) > limits.head or data.count(b"\n") > limits.lines:
         return None
-    response = _status_line(line, {})
+    status, reason, fields = match.groups()
+    response = Response(int(status), reason.decode("utf-8", "surrogateescape"))
     del response.headers
-    response._unread = fields
+    response._unread = fields.decode("utf-8", "surrogateescape")
     return response
 
 
