@@ -82,7 +82,7 @@ with mistakes_told():
         # min_expires=60,
         # default_expires=3600,
         # max_expires=86400,
-        # max_body=65536,
+        # max_body=32768,
         # max_publications=16,
     )
 

@@ -146,7 +146,7 @@ class PresenceAgent:
         min_expires: int = 60,
         default_expires: int = 3600,
         max_expires: int = 86400,
-        max_body: int = 65536,
+        max_body: int = 32768,
         max_publications: int = 16,
         publishers: Collection[str] = (),
     ) -> None:

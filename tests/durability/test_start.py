@@ -129,7 +129,7 @@ class MistakeTests(SynchronousTestCase):
         """The same in the .tac: values, names of settings, and names of plug-ins."""
         self.tac("'a b' is not a domain", 'domains=["localhost"]', 'domains=["a b"]')
         self.tac("domians", "domains=", "domians=")
-        self.tac("'onion'", 'composition_policy("union")', 'composition_policy("onion")')
+        self.tac("'onion'", '# composition="union"', 'composition="onion"')
         self.tac("udp:, tcp: or tls:", '"udp:', '"foo:')
 
     def test_tls(self) -> None:

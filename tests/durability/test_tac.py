@@ -69,6 +69,23 @@ class TacTests(SynchronousTestCase):
                 {each.name: each.default for each in parameters if each.default is not each.empty},
             )
 
+    def test_same(self) -> None:
+        """What a role takes by itself is what the settings give it."""
+        for role, pairs in (
+            (
+                Registrar,
+                "register_min_expires=min_expires register_default_expires=default_expires",
+            ),
+            (Registrar, "register_max_expires=max_expires max_contacts=max_contacts"),
+            (PresenceAgent, "publish_min_expires=min_expires publish_max_expires=max_expires"),
+            (PresenceAgent, "publish_default_expires=default_expires"),
+            (PresenceAgent, "max_publications=max_publications max_publication_size=max_body"),
+            (XCAP, "max_document_size=max_document_size max_documents=max_documents"),
+        ):
+            parameters = inspect.signature(role).parameters
+            for setting, _, name in (pair.partition("=") for pair in pairs.split()):
+                self.assertEqual(getattr(Settings, setting), parameters[name].default, setting)
+
     def test_runs(self) -> None:
         """It runs as it is; without the line of a role its methods are refused."""
         for without, status in (("", 200), ("            presence,\n", 405)):
