@@ -67,7 +67,8 @@ class Subscription:
 
     ``on_state(body, content_type)`` is called for each NOTIFY that is not merely the end, with
     b"" and None where it has no body; ``state`` has its Subscription-State.  ``on_end(error)`` is
-    called once: with None after a fetch or ``stop``, else with what ended the subscription.
+    called once: with None after a fetch or ``stop``, else with what ended the subscription.  Once
+    ``stop`` was called no more state is told of.
     ``on_trouble(error, pause)`` is told of each failure that is waited out.
 
     One SUBSCRIBE makes one dialog: the packages that we know allow no more (RFC 3856 §6.9,
@@ -287,7 +288,7 @@ class Subscription:
                 self._until = self._agent.clock() + state.expires
                 if self.expires:
                     self._refreshing.granted(state.expires)
-        if body or not terminated:
+        if not self._stopping and (body or not terminated):
             media_type = notify.content_type if body else None
             try:
                 self._on_state(body, media_type.type if media_type else None)

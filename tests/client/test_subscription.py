@@ -280,6 +280,17 @@ class SubscriptionTests(SynchronousTestCase):
         (error,) = self.ends
         self.assertIsInstance(error, NoAnswerError)
 
+    def test_no_notify_of_a_later_one(self) -> None:
+        """A subscription that has worked before is tried again when timer N fires."""
+        request = self.start()
+        self.notify(request, 1, "active;expires=3600")
+        self.notify(request, 2, "terminated;reason=deactivated")
+        self.peer.run(34)
+        self.assertEqual(self.troubles, [60])
+        self.peer.run(61)
+        self.assertEqual(self.peer.methods, ["SUBSCRIBE"] * 3)
+        self.assertEqual(self.ends, [])
+
     def test_stop(self) -> None:
         """§4.1.2.3: unsubscribing is a SUBSCRIBE in the dialog with Expires 0; the last NOTIFY is
         taken, and is the end.
@@ -290,9 +301,9 @@ class SubscriptionTests(SynchronousTestCase):
         self.peer.run()
         self.assertEqual((self.peer.last.expires, self.peer.last.to.tag), (0, "server"))
         self.assertNoResult(stopped)
-        self.assertEqual(self.notify(request, 2, "terminated;reason=timeout"), 200)
+        self.assertEqual(self.notify(request, 2, "terminated;reason=timeout", b"<last/>"), 200)
         self.successResultOf(stopped)
-        self.assertEqual(self.ends, [None])
+        self.assertEqual((self.states, self.ends), ([(b"", None)], [None]))
         self.peer.run(10_000)
         self.assertEqual(len(self.peer.requests), 2)
         self.assertEqual(self.peer.clock.getDelayedCalls(), [])
