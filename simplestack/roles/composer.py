@@ -27,6 +27,7 @@ from simplestack.state import Binding, ChangeSet, Document, Publication, Removed
 __all__ = ["HARD_STATE_DOCUMENT", "Composed", "Composer", "parsed"]
 
 _PACKAGE: Final = "presence"
+_FOREVER: Final = float("inf")
 #: Where RFC 4827 §9 keeps the hard state of a user.
 HARD_STATE_DOCUMENT: Final = "pidf-manipulation/index"
 _DOCUMENTS: Final = (HARD_STATE_DOCUMENT, PREFERENCES)
@@ -53,8 +54,8 @@ class Composed:
         #: Who published what and when, whether registered, which documents.
         self.fingerprint = fingerprint
         self.bodies: dict[Permissions, Body] = {}
-        #: From when until when it is the document; None while only a change can end it.
-        self.since = 0.0
+        #: From when until when it is the document, as far as the clock is concerned.
+        self.since = -_FOREVER
         self.until: float | None = None
 
 
@@ -129,7 +130,9 @@ class Composer:
         if (
             composed is None
             or current != composed.fingerprint
-            or (composed.until is not None and not composed.since <= now < composed.until)
+            or (composed.until is not None and now >= composed.until)
+            # A clock may be set back.
+            or now < composed.since
         ):
             composed = self._remember(state, publications, capabilities, current, now, composed)
         return composed
@@ -171,14 +174,14 @@ class Composer:
         now: float,
         before: Composed | None,
     ) -> Composed:
-        sources, until = self._sources(state, publications, capabilities, now)
+        sources, since, until = self._sources(state, publications, capabilities, now)
         aor = state.aor
         if sources:
             policy = self.policy_of(state)
             presence = policy.compose(sources, aor, now)
             edge = policy.boundary(sources, now)
-            if edge is not None and (until is None or edge < until):
-                until = edge
+            if edge is not None:
+                since, until = now, edge if until is None else min(edge, until)
             if presence == Presence(aor):
                 presence = closed(aor)
         else:
@@ -188,7 +191,7 @@ class Composer:
         composed = self._composed[aor] = Composed(presence, fingerprint)
         if before is not None and before.presence == presence:
             composed.presence, composed.bodies = before.presence, before.bodies
-        composed.since, composed.until = now, until
+        composed.since, composed.until = since, until
         return composed
 
     def _sources(
@@ -197,8 +200,8 @@ class Composer:
         publications: Iterable[Publication],
         capabilities: set[Element | None],
         now: float,
-    ) -> tuple[list[Source], float | None]:
-        """The sources as they hold now, and until when that is so."""
+    ) -> tuple[list[Source], float, float | None]:
+        """The sources as they hold now, and from when until when that is so."""
         sources: list[Source] = []
         edges: list[float] = []
         for publication in publications:
@@ -215,9 +218,9 @@ class Composer:
             source = Source(kind, publication.id, presence, said, publisher)
             if self.stale_after and kind == PUBLICATION:
                 end = said_at(source) + self.stale_after
+                edges.append(end)
                 if end <= now:
                     continue
-                edges.append(end)
             sources.append(source)
         if capabilities:
             services = tuple([_registered(state.aor, each) for each in capabilities])
@@ -231,7 +234,13 @@ class Composer:
                 changed = document.modified_at
                 held = _held(presence, document.body, now, changed, edges)
                 sources.append(Source(HARD_STATE, "", held, changed))
-        return sources, min([edge for edge in edges if edge > now], default=None) if edges else None
+        if not edges:
+            return sources, -_FOREVER, None
+        return (
+            sources,
+            max([edge for edge in edges if edge <= now], default=-_FOREVER),
+            min([edge for edge in edges if edge > now], default=None),
+        )
 
 
 def _held(presence: Presence, body: bytes, now: float, said: float, edges: list[float]) -> Presence:
