@@ -72,6 +72,7 @@ class Core:
             per_watcher=settings.max_subscriptions_per_watcher,
             waiting=settings.max_waiting,
             waiting_time=settings.waiting_time,
+            notify_interval=settings.notify_interval,
         )
         subscribing = Subscribing(packages, limits)
 

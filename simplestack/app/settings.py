@@ -65,6 +65,9 @@ class Settings:
     #: How long a watcher that went away unanswered is remembered as waiting (RFC 3857 §4.7.1).
     waiting_time: int = 604800
     max_waiting: int = 100
+    #: The shortest time between two NOTIFYs of what the same watchers see, after an immediate
+    #: first; 0 sends one for each change (RFC 3856 §6.10).
+    notify_interval: int = 0
 
     # Presence (RFC 3856)
     #: Whether a registered user without publications is open.

@@ -326,8 +326,21 @@ class Turns:
         if ok or notify.final:
             if aor in self._failures:
                 self._forgive(aor, identifier)
+            if response is not None and "Event" in response.headers:
+                self._repace(resident, identifier, response, now)
         else:
             self._judge(resident, identifier, response, transport, now)
+
+    def _repace(self, resident: Resident, identifier: str, response: Response, now: float) -> None:
+        """Take the rates that a 2xx to NOTIFY asks for (RFC 6446 §4.1)."""
+        try:
+            event = response.event
+        except SIPError:
+            return
+        if event is not None:
+            changes = self._subscribing.repaced(resident.state, identifier, event)
+            if changes:
+                self._conclude(resident, changes, self._apply(resident, changes, (), now), now)
 
     def _judge(
         self,

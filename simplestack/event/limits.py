@@ -33,6 +33,13 @@ class Limits(NamedTuple):
     retry_after: int = 60
     #: CSeq numbers that one commit reserves for the NOTIFYs of a dialog.
     cseq_block: int = 100
+    #: The shortest time between two notifications of a view, after an immediate first; 0 for
+    #: none.  "notifications for a single presentity" (RFC 3856 §6.10), "for a single user"
+    #: (RFC 3680 §4.10) SHOULD come no faster than one in five seconds.
+    notify_interval: float = 0
+    #: The shortest time between two notifications of which the second says nothing new, for
+    #: those who ask for a lowest rate (RFC 6446 §6.3).
+    repeat_interval: float = 5
 
 
 DEFAULT_LIMITS = Limits()

@@ -1,12 +1,14 @@
 """The notifier of one AOR: who is told what, and when (RFC 6665 §4.2.2)."""
 
 from collections.abc import Collection, Hashable, Iterable, Mapping
+from math import inf
 
 from simplestack.documents.errors import DocumentError
 from simplestack.event.entity import Entity, entity_tag, suppresses
 from simplestack.event.limits import DEFAULT_LIMITS, Limits
 from simplestack.event.negotiation import allow_events, choose, partial_form
 from simplestack.event.notification import Notification, NotifyRequest, head
+from simplestack.event.pace import Pace, agree, paced
 from simplestack.event.partial import Deltas, partial_tag
 from simplestack.event.states import ACTIVE, JUDGED, WAITING, enter, transition
 from simplestack.event.view import Dialog, Usage, View, Watched
@@ -30,7 +32,17 @@ class Notifier:
     bounds are committed in blocks, and what is loaded goes on above them.
     """
 
-    __slots__ = ("_events", "_limits", "_packages", "_turn", "_usages", "_watched", "state")
+    __slots__ = (
+        "_events",
+        "_limits",
+        "_paced",
+        "_packages",
+        "_resting",
+        "_turn",
+        "_usages",
+        "_watched",
+        "state",
+    )
 
     def __init__(
         self,
@@ -44,6 +56,10 @@ class Notifier:
         self._events = allow_events(packages)
         self._usages: dict[str, Usage] = {}
         self._watched: dict[str, Watched] = {}
+        #: The usages that have agreed on rates.
+        self._paced: dict[Usage, None] = {}
+        #: The views that keep something back.
+        self._resting: dict[View, None] = {}
         self._turn = 0
         # An id sorts before those of the subscriptions that share its dialog.
         for identifier in sorted(state.subscriptions):
@@ -52,6 +68,7 @@ class Notifier:
                 # "CSeq … MUST be strictly monotonically increasing" (RFC 3261 §12.2.1.1), and no
                 # document version was above its CSeq number.
                 usage = self._adopt(record, record.cseq_reserved, record.cseq_reserved)
+                self._set_pace(usage, record.subscribed_at)
                 watched = self._place_for(record.package)
                 if watched is not None:
                     watched.others[usage] = None
@@ -127,6 +144,10 @@ class Notifier:
                 watched.timed = True
             if watched.due is not None:
                 times.append(watched.due)
+        if self._paced or self._resting:
+            times += [usage.pace.due for usage in self._paced if usage.pace is not None]
+            times += [view.rests for view in self._resting if view.usages]
+            times = [time for time in times if time < inf]
         return min(times, default=None)
 
     # ------------------------------------------------------------------ after the commit
@@ -174,6 +195,8 @@ class Notifier:
                 if not notification.final:
                     status = notification.subscription.status
                     header = _state_header(status, each.subscription.expires_at - now)
+                    if each.pace is not None:
+                        header += each.pace.rates.text
                 requests = [self._request(each, notification, header)]
                 break
         else:
@@ -281,7 +304,7 @@ class Notifier:
                 self._also(changes, extra)
         forced: dict[Usage, None] = {}
         finals: dict[Usage, Removed] = {}
-        seen = self._follow(changes, forced, finals)
+        seen = self._follow(changes, forced, finals, now)
         for usage in finals:
             usage.closing = True
         for identifier in notify:
@@ -297,6 +320,10 @@ class Notifier:
                 watched.alter(now)
                 for view in list(watched.views.values()):
                     self._spread(watched, view, seen, ticked, changes, now, out)
+            elif self._resting:
+                for view in list(watched.views.values()):
+                    if view.held is not None and view.rests <= now:
+                        self._spread(watched, view, view.held, False, changes, now, out)
             if watched.moved:
                 watched.alter(now)
                 for usage in watched.moved:
@@ -304,13 +331,25 @@ class Notifier:
                     if view_now is not None and not usage.closing and usage.told != self._turn:
                         entity = self._full(watched.package, view_now, now)
                         if usage.entity is None or usage.entity.tag != entity.tag:
-                            self._tell(usage, entity, changes, now, out)
+                            self._offer(usage, entity, seen, changes, now, out)
                 watched.moved = None
+        if self._paced:
+            for usage in list(self._paced):
+                pace = usage.pace
+                if (
+                    pace is not None
+                    and pace.due <= now
+                    and not usage.closing
+                    and usage not in forced
+                ):
+                    self._keep_pace(usage, pace, changes, now, out)
         for usage in forced:
             if usage.told != self._turn and not usage.closing:
                 self._tell(usage, self._current(usage, now), changes, now, out, True)
         for usage, removed in finals.items():
             self._finish(usage, removed, changes, now, out)
+        for view in [view for view in self._resting if not view.usages]:
+            del self._resting[view]
         return out
 
     def _follow(
@@ -318,6 +357,7 @@ class Notifier:
         changes: ChangeSet,
         forced: dict[Usage, None],
         finals: dict[Usage, Removed],
+        now: float,
     ) -> ChangeSet:
         """Bring the usages up to date; the changes as the packages may see them.
 
@@ -363,11 +403,17 @@ class Notifier:
                 continue
             if usage is None:
                 usage = self._adopt(entry, 0, 0)
+                self._set_pace(usage, now)
                 self._enrol(usage)
                 forced[usage] = None
                 continue
             before = usage.subscription
             usage.subscription = entry
+            if usage.pace is not None or before.event_params != entry.event_params:
+                held = usage.pace is not None and usage.pace.held is not None
+                self._set_pace(usage, now)
+                if held and usage.pace is None:
+                    forced[usage] = None
             if before.remote_target != entry.remote_target or before.contact != entry.contact:
                 usage.head = None
             if before.accept != entry.accept:
@@ -401,8 +447,35 @@ class Notifier:
         now: float,
         out: list[Notification],
     ) -> None:
-        """Tell all who look through a view what has changed in it."""
+        """Tell all who look through a view what has changed in it, unless it rests."""
         package = watched.package
+        held = view.held
+        if now < view.rests and not (ticked and package.partial):
+            if held is None:
+                held = view.held = ChangeSet(changes.aor)
+                self._resting[view] = None
+            held.update(seen)
+            return
+        if held is not None:
+            view.held = None
+            del self._resting[view]
+            held.update(seen)
+            seen = held
+        told = len(out)
+        self._show(watched.package, view, seen, ticked, changes, now, out)
+        if len(out) > told and self._limits.notify_interval:
+            view.rests = now + self._limits.notify_interval
+
+    def _show(
+        self,
+        package: IEventPackage,
+        view: View,
+        seen: ChangeSet,
+        ticked: bool,
+        changes: ChangeSet,
+        now: float,
+        out: list[Notification],
+    ) -> None:
         if ticked:
             body: Body | None = package.full(self.state, view.permissions, view.content_type, now)
         else:
@@ -415,9 +488,10 @@ class Notifier:
                 if usage.closing:
                     continue
                 if usage.stale or usage.busy:
-                    self._tell(usage, self._full(package, view, now), changes, now, out)
+                    whole = self._full(package, view, now)
+                    self._offer(usage, whole, seen, changes, now, out)
                 else:
-                    self._tell(usage, entity, changes, now, out)
+                    self._offer(usage, entity, seen, changes, now, out)
             return
         known = view.entity
         if known is None or known.body != body:
@@ -427,13 +501,19 @@ class Notifier:
             if usage.entity is not known and not usage.closing:
                 before = usage.entity
                 if before is None or usage.stale or before.tag != known.tag:
-                    self._tell(usage, known, changes, now, out)
+                    self._offer(usage, known, seen, changes, now, out)
 
     def _full(self, package: IEventPackage, view: View, now: float) -> Entity:
         """Full state for a view; of a partial package it is true for this turn alone."""
         entity = view.entity
-        if entity is None or (package.partial and view.built != self._turn):
+        if (
+            entity is None
+            or view.held is not None
+            or (package.partial and view.built != self._turn)
+        ):
             body = package.full(self.state, view.permissions, view.content_type, now)
+            if entity is not None and entity.body == body:
+                return entity
             if package.partial:
                 tag = self._tag(package, view)
             else:
@@ -470,6 +550,80 @@ class Notifier:
             view = self._place(watched, usage, decision.permissions)
         return self._full(package, view, now)
 
+    def _offer(
+        self,
+        usage: Usage,
+        entity: Entity,
+        seen: ChangeSet,
+        changes: ChangeSet,
+        now: float,
+        out: list[Notification],
+    ) -> None:
+        """Tell a subscriber of a change, at the pace that he has."""
+        pace = usage.pace
+        if pace is not None and (pace.held is not None or now < pace.ready):
+            # "A compliant notifier MUST NOT generate a notification if the interval since the
+            # most recent notification is less than the reciprocal value of the "max-rate"
+            # parameter, except when generating the notification either upon receipt of a
+            # SUBSCRIBE request, when the subscription state is changing from "pending" to
+            # "active" state, or upon termination" (RFC 6446 §5.2)
+            pace.hold(seen)
+            return
+        self._tell(usage, entity, changes, now, out)
+
+    def _keep_pace(
+        self, usage: Usage, pace: Pace, changes: ChangeSet, now: float, out: list[Notification]
+    ) -> None:
+        """Tell what was held back, or that nothing has changed where it is time for that."""
+        held, view = pace.held, usage.view
+        if held is None and usage.busy:
+            # What is on its way says no less.
+            pace.told(now)
+            return
+        package = self._packages.get(usage.subscription.package)
+        if package is None:
+            pace.told(now)
+            return
+        if package.partial and held is not None and view is not None and not usage.stale:
+            body = package.changed(self.state, view.permissions, view.content_type, held, now)
+            entity = None if body is None else Entity(body, self._tag(package, view))
+            if usage.busy:
+                entity = self._full(package, view, now)
+            if entity is None:
+                pace.held = None
+            else:
+                self._tell(usage, entity, changes, now, out)
+            return
+        entity = self._current(usage, now)
+        if held is not None and entity is not None and not usage.stale:
+            before = usage.entity
+            if before is not None and before.tag == entity.tag != "":
+                # What had changed is as it was.
+                pace.held = None
+                return
+        self._tell(usage, entity, changes, now, out)
+
+    def _set_pace(self, usage: Usage, now: float) -> None:
+        """Agree on rates, or on none, with a subscriber."""
+        record = usage.subscription
+        rates = None
+        if record.event_params and paced(record.event_params):
+            limits = self._limits
+            rates = agree(
+                record.event_params,
+                int(record.expires_at - now),
+                limits.notify_interval,
+                limits.repeat_interval,
+            )
+        if rates is None:
+            usage.pace = None
+            self._paced.pop(usage, None)
+        elif usage.pace is None:
+            usage.pace = Pace(rates, now)
+            self._paced[usage] = None
+        else:
+            usage.pace.change(rates, now)
+
     def _tell(
         self,
         usage: Usage,
@@ -490,6 +644,8 @@ class Notifier:
                 # (RFC 5839 §6.3)
                 usage.stale = stale = True
                 if not forced:
+                    if usage.pace is not None:
+                        usage.pace.told(now)
                     return
                 body = None
             else:
@@ -506,6 +662,9 @@ class Notifier:
         usage.stale = stale
         usage.told = self._turn
         header = _state_header(record.status, record.expires_at - now)
+        if usage.pace is not None:
+            usage.pace.told(now)
+            header += usage.pace.rates.text
         out.append(Notification(record, header, body, False, tag))
 
     def _partly(self, usage: Usage, deltas: Deltas, entity: Entity) -> Body:
@@ -652,6 +811,7 @@ class Notifier:
         dialog = usage.dialog
         dialog.usages = tuple([other for other in dialog.usages if other is not usage])
         self._usages.pop(usage.subscription.id, None)
+        self._paced.pop(usage, None)
 
 
 def _state_header(status: str, remaining: float) -> str:

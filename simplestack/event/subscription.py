@@ -6,6 +6,7 @@ from typing import Final
 from simplestack.event.conditional import condition_of
 from simplestack.event.limits import DEFAULT_LIMITS, Limits
 from simplestack.event.negotiation import allow_events, choose, offers, partial_form
+from simplestack.event.pace import RATES, check_rates, paced
 from simplestack.event.states import (
     ACTIVE,
     INITIAL,
@@ -20,7 +21,7 @@ from simplestack.interfaces import Identifiers, IEventPackage
 from simplestack.outcome import Incoming, Outcome
 from simplestack.sip.errors import SIPError
 from simplestack.sip.fields import Event, NameAddr
-from simplestack.sip.grammar import format_params
+from simplestack.sip.grammar import format_params, parse_params
 from simplestack.sip.message import Request, Response
 from simplestack.state import ChangeSet, Removed, ResourceState, Subscription
 from simplestack.transaction.dialog import check_sequence
@@ -84,7 +85,7 @@ class Subscribing:
         event_id = event.id or ""
         for usage in usages:
             if usage.package == event.package and usage.event_id == event_id:
-                return self._refresh(incoming, state, now, package, usage, usages)
+                return self._refresh(incoming, state, now, event, package, usage, usages)
         return self._initial(incoming, state, now, identifiers, event, package, usages)
 
     def _package(self, request: Request) -> tuple[Event, IEventPackage]:
@@ -99,6 +100,8 @@ class Subscribing:
             # (RFC 3857 §4.6).
             what = "Event is missing" if event is None else f"no package {event.package}"
             raise SIPError(489, headers=[("Allow-Events", self.allow_events)], text=what)
+        if event.params:
+            check_rates(dict(event.params))
         return event, package
 
     def _initial(
@@ -156,7 +159,7 @@ class Subscribing:
             remote_cseq=request.cseq.number,
             cseq_reserved=reserved,
             event_id=event.id or "",
-            event_params=format_params(tuple([p for p in event.params if p[0] != "id"])),
+            event_params=_event_params(event),
             accept=accept,
             content_type=content_type,
             body=body,
@@ -188,6 +191,7 @@ class Subscribing:
         incoming: Incoming,
         state: ResourceState,
         now: float,
+        event: Event,
         package: IEventPackage,
         usage: Subscription,
         usages: list[Subscription],
@@ -207,6 +211,7 @@ class Subscribing:
             remote_target=target,
             remote_cseq=cseq,
             contact=incoming.contact,
+            event_params=_event_params(event),
             accept=accept,
             content_type=content_type,
             body=body,
@@ -221,8 +226,8 @@ class Subscribing:
         changes = ChangeSet(incoming.aor)
         # "assuming that the subscriber is still authorized" (RFC 6665 §4.2.1.4)
         handling = package.authorize(state, usage.watcher, now).handling
-        event = JUDGED.get((usage.status, handling))
-        judged = None if event is None else transition(record, event, now)
+        step = JUDGED.get((usage.status, handling))
+        judged = None if step is None else transition(record, step, now)
         # What would be told is there already, and nothing else is new (RFC 5839 §6.3).
         quiet = judged is None and record.suppress != ""
         if type(judged) is Removed:
@@ -481,6 +486,33 @@ class Subscribing:
         self._forget(state, changes)
         return changes
 
+    def repaced(self, state: ResourceState, subscription_id: str, event: Event) -> ChangeSet:
+        """What the Event of a 2xx to NOTIFY asks for (RFC 6446 §4.1); other rates replace all.
+
+        It counts only where the last SUBSCRIBE asked for rates; what can't be read changes
+        nothing.
+        """
+        changes = ChangeSet(state.aor)
+        record = state.subscriptions.get(subscription_id)
+        if (
+            record is None
+            or record.status == WAITING
+            or record.package != event.package
+            or not paced(record.event_params)
+        ):
+            return changes
+        asked = {name: value for name, value in event.params if name in RATES}
+        try:
+            check_rates(asked)
+        except SIPError:
+            return changes
+        params = parse_params(record.event_params)
+        kept = [(name, value) for name, value in params if name not in RATES]
+        changed = format_params((*kept, *asked.items()))
+        if changed != record.event_params:
+            changes.put(record._replace(event_params=changed))
+        return changes
+
     def revoke(
         self,
         state: ResourceState,
@@ -505,6 +537,13 @@ class Subscribing:
             if entry is not None:
                 enter(changes, entry)
         return changes
+
+
+def _event_params(event: Event) -> str:
+    """The parameters of Event but for the id, as text."""
+    if not event.params:
+        return ""
+    return format_params(tuple([param for param in event.params if param[0] != "id"]))
 
 
 def _wish(record: Subscription) -> tuple[str | bytes, ...]:

@@ -4,9 +4,10 @@ from collections.abc import Hashable, Iterator
 
 from simplestack.event.entity import Entity
 from simplestack.event.notification import Notification
+from simplestack.event.pace import Pace
 from simplestack.event.partial import Deltas
 from simplestack.interfaces import IEventPackage
-from simplestack.state import Subscription
+from simplestack.state import ChangeSet, Subscription
 
 __all__ = ["Dialog", "Usage", "View", "Watched"]
 
@@ -37,6 +38,7 @@ class Usage:
         "dialog",
         "entity",
         "head",
+        "pace",
         "stale",
         "subscription",
         "told",
@@ -55,6 +57,8 @@ class Usage:
         self.entity: Entity | None = None
         #: The form in which it is told parts of the state; None where it is told all of it.
         self.deltas: Deltas | None = None
+        #: The rates that it has asked for (RFC 6446); None for none.
+        self.pace: Pace | None = None
         #: The part of NOTIFY that stays the same; None where it must be made anew.
         self.head: bytes | None = None
         #: The version of its next document.
@@ -82,7 +86,17 @@ class Usage:
 class View:
     """A body that several subscriptions share: package, content type, permissions."""
 
-    __slots__ = ("built", "content_type", "entity", "permissions", "tag", "tagged", "usages")
+    __slots__ = (
+        "built",
+        "content_type",
+        "entity",
+        "held",
+        "permissions",
+        "rests",
+        "tag",
+        "tagged",
+        "usages",
+    )
 
     def __init__(self, content_type: str, permissions: Hashable) -> None:
         self.content_type = content_type
@@ -94,6 +108,9 @@ class View:
         #: The entity-tag of what a partial package shows, and the number of the turn it is of.
         self.tag = ""
         self.tagged = 0
+        #: Until when it rests after it was told, and what has changed meanwhile, if anything.
+        self.rests = 0.0
+        self.held: ChangeSet | None = None
         self.usages: dict[Usage, None] = {}
 
 
