@@ -26,6 +26,7 @@ from simplestack import __version__
 from simplestack.app.control import ControlFactory
 from simplestack.app.control import listen as listen_control
 from simplestack.app.core import Core
+from simplestack.app.explaining import Explaining
 from simplestack.app.plugins import credential_source, make_roles
 from simplestack.app.settings import Settings, SettingsError
 from simplestack.app.sources import Sources, make_sources
@@ -144,7 +145,9 @@ class Stack(Service):
             CredentialTable(self.settings.store).exists("", "")
             if self.settings.control:
                 self._control = listen_control(
-                    self.reactor, self.settings.control, ControlFactory(self.status)
+                    self.reactor,
+                    self.settings.control,
+                    ControlFactory(self.status, explain=Explaining(self.core).answer),
                 )
         super().startService()
         self._started = time.time()

@@ -77,6 +77,10 @@ class Notifier:
     def __len__(self) -> int:
         return len(self._usages)
 
+    def usage(self, subscription_id: str) -> Usage | None:
+        """The live end of a subscription, for those who tell how it stands."""
+        return self._usages.get(subscription_id)
+
     # ------------------------------------------------------------------ in a turn
 
     def settle(self, changes: ChangeSet, now: float) -> ChangeSet:
