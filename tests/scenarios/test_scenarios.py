@@ -1,10 +1,12 @@
 """The call flows in this directory, and the runner that runs them."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.app.world import World
 from tests.scenarios.runner import ScenarioError, run, run_file
 
 FOLDER = Path(__file__).parent
@@ -25,6 +27,19 @@ def _test(path: Path) -> Callable[[ScenariosTests], None]:
 
 for _path in sorted(FOLDER.glob("*.flow")):
     setattr(ScenariosTests, "test_" + _path.stem.replace("-", "_"), _test(_path))
+
+
+class DocumentationTests(SynchronousTestCase):
+    def test_examples(self) -> None:
+        """The examples in docs/architecture/testing.md do what the page says."""
+        page = FOLDER.parents[1] / "docs" / "architecture" / "testing.md"
+        blocks = re.findall(r"```(\w*)\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+        self.assertEqual([language for language, _ in blocks], ["python", ""])
+        for language, text in blocks:
+            if language == "python":
+                exec(compile(text, str(page), "exec"), {"World": World})
+            else:
+                run(text)
 
 
 class RunnerTests(SynchronousTestCase):
