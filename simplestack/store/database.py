@@ -2,6 +2,8 @@
 
 import json
 import os
+import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -29,6 +31,11 @@ _SHAPES = "give sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
 #: PostgreSQL's classes of errors that are about the data and not about the database: data
 #: exceptions, violated constraints, limits of the program such as the size of an index entry.
 _REFUSALS = ("22", "23", "54")
+
+
+#: How often, and after how many seconds, a new SQLite file is tried again that others are making.
+_WAL_TRIES = 100
+_WAL_PAUSE = 0.05
 
 
 class Connection:
@@ -305,9 +312,21 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+def _enter_wal(connection: Any) -> str:
+    """Switch to the write-ahead log, for which SQLite does not wait where others open the file too."""
+    for _ in range(_WAL_TRIES - 1):
+        try:
+            return str(connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            time.sleep(_WAL_PAUSE)
+    return str(connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+
+
 def _set_up_sqlite(connection: Any) -> None:
     connection.isolation_level = None
-    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    mode = _enter_wal(connection)
     if mode != "wal":
         raise StoreError(
             f"SQLite can't keep a write-ahead log there (its journal mode stays {mode}): "

@@ -160,9 +160,10 @@ class _Schema:
 
         def test_together(self) -> None:
             """Several processes may prepare a new database at the same time."""
-            url = self.empty()
-            with ThreadPoolExecutor(4) as pool:
-                list(pool.map(lambda _: Database(url).prepare(), range(4)))
+            with ThreadPoolExecutor(8) as pool:
+                for _ in range(5):
+                    databases = [Database(url) for url in [self.empty()] * 8]
+                    list(pool.map(Database.prepare, databases))
 
 
 class SQLiteTests(_Schema.Tests):
