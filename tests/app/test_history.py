@@ -6,6 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from simplestack.documents.pidf import parse_presence
+from simplestack.documents.pidfdiff import PidfFull, parse_pidf_diff, patch, presence_document
 from simplestack.sip.message import Request, Response, parse_message
 from simplestack.state import Subscription
 from tests.app.world import NoAnswer, Phone, World
@@ -43,7 +45,7 @@ ACTIONS = st.one_of(
     action("publish", st.integers(0, 3)),
     action("unpublish"),
     action("subscribe", st.sampled_from([60, 300, 3600])),
-    action("subscribe", st.sampled_from([60, 300, 3600])),
+    action("subscribe to parts", st.sampled_from([60, 300, 3600])),
     action("refresh", st.sampled_from([0, 60, 3600])),
     action("rules", st.integers(0, len(HANDLINGS) - 1)),
     action("time", st.sampled_from([1, 20, 70, 400, 3700])),
@@ -124,8 +126,10 @@ class History:
                     "Expires": ["0"],
                 }
                 self.published(key, phone, phone.request("PUBLISH", phone.aor, headers))
-        elif act.name == "subscribe":
+        elif act.name.startswith("subscribe"):
             headers = {"Event": ["presence"], "Expires": [str(act.number)]}
+            if act.name == "subscribe to parts":
+                headers["Accept"] = ["application/pidf+xml;q=0.5, application/pidf-diff+xml"]
             response = self.ask(phone, phone.request("SUBSCRIBE", other.aor, headers))
             if response is not None and response.status == 200:
                 self.watching.append(Watching(phone, other.aor, response))
@@ -200,6 +204,11 @@ class History:
         self.collect()
 
 
+def content(document: bytes) -> object:
+    """What a presence document says; nothing where there is none."""
+    return parse_presence(document) if document else None
+
+
 class HistoryTests(SynchronousTestCase):
     @settings(
         max_examples=40,
@@ -267,6 +276,23 @@ class HistoryTests(SynchronousTestCase):
                 if mine:
                     self.check_watcher(history, phone, other, mine)
 
+    def assembled(self, seen: list[Request]) -> object:
+        """What a watcher who gets parts has made of them (RFC 5263 §4.8)."""
+        document = b""
+        version = 0
+        for request in seen:
+            if not request.body:
+                continue
+            part = parse_pidf_diff(request.body)
+            assert part.version is not None
+            if isinstance(part, PidfFull):
+                document = presence_document(request.body)
+            else:
+                self.assertEqual(part.version, version + 1)
+                document = patch(document, part)
+            version = part.version
+        return content(document)
+
     def check_watcher(
         self, history: History, phone: Phone, other: Phone, mine: list[Subscription]
     ) -> None:
@@ -284,7 +310,10 @@ class HistoryTests(SynchronousTestCase):
                 if (request.call_id, request.from_.tag) == (record.call_id, record.local_tag)
             ]
             self.assertTrue(seen, record)
-            self.assertEqual(seen[-1].body, fetched.body, record)
+            if record.accept:
+                self.assertEqual(self.assembled(seen), content(fetched.body), record)
+            else:
+                self.assertEqual(seen[-1].body, fetched.body, record)
             state = seen[-1].subscription_state
             assert state is not None
             self.assertEqual(state.state, record.status)
