@@ -170,9 +170,9 @@ class ChangeSet:
 
     def __init__(self, aor: str, records: Iterable[Record] = ()) -> None:
         self.aor = aor
-        self.entries: dict[tuple[Kind, str], Record | Removed] = {
-            (type(record), record.id): record for record in records
-        }
+        self.entries: dict[tuple[Kind, str], Record | Removed] = {}
+        for record in records:
+            self.entries[type(record), record.id] = record
 
     def put(self, record: Record) -> None:
         """Create or replace a record."""
@@ -201,7 +201,7 @@ class ChangeSet:
 
     def touches(self, kind: Kind) -> bool:
         """Whether any entry is of this kind."""
-        return any(entry_kind is kind for entry_kind, _ in self.entries)
+        return kind in {entry_kind for entry_kind, _ in self.entries}
 
     def __bool__(self) -> bool:
         return bool(self.entries)

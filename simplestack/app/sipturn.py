@@ -88,7 +88,7 @@ class SIPService:
         check_scheme(request, capabilities.schemes)
         check_merged(self.layer.merged(transaction, now))
         check_require(request, capabilities.extensions)
-        if request.method in ("REGISTER", "OPTIONS"):
+        if request.body and request.method in ("REGISTER", "OPTIONS"):
             # The other methods have bodies, and their roles judge those.
             check_content(request, ())
 

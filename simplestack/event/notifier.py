@@ -141,6 +141,8 @@ class Notifier:
 
     def boundary(self, now: float) -> float | None:
         """The next time at which ``tick`` has something to do, if there is one."""
+        if not self._watched:
+            return None
         times = []
         for watched in self._watched.values():
             if not watched.timed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from simplestack.sip.errors import SIPError
 from simplestack.sip.fields import (
@@ -45,6 +45,10 @@ from simplestack.sip.headers import COMMA_LISTS, canonical
 __all__ = ["HeaderFields"]
 
 T = TypeVar("T")
+
+
+def _missing(name: str) -> NoReturn:
+    raise SIPError(400, text=f"{name} is missing")
 
 
 class HeaderFields:
@@ -97,17 +101,12 @@ class HeaderFields:
         self._top_via = None
         self.headers.pop(canonical(name), None)
 
-    # A field that may come once: None where it is not there.
+    # A field that may come once: None where it is not there. What every request asks for does
+    # without the call.
 
     def _one(self, name: str, parse: Callable[[str], T]) -> T | None:
         values = self.headers.get(name)
         return parse(values[0]) if values else None
-
-    def _mandatory(self, name: str, parse: Callable[[str], T]) -> T:
-        values = self.headers.get(name)
-        if not values:
-            raise SIPError(400, text=f"{name} is missing")
-        return parse(values[0])
 
     def _list(self, name: str, parse: Callable[[str], tuple[T, ...]]) -> tuple[T, ...]:
         values = self.headers.get(name)
@@ -127,7 +126,7 @@ class HeaderFields:
         if top is None:
             values = self.headers.get("Via")
             if not values:
-                raise SIPError(400, text="Via is missing")
+                _missing("Via")
             top = self._top_via = parse_vias(values[0])[0]
         return top
 
@@ -147,22 +146,26 @@ class HeaderFields:
     @property
     def from_(self) -> NameAddr:
         """Who sends the request."""
-        return self._mandatory("From", parse_name_addr)
+        values = self.headers.get("From")
+        return parse_name_addr(values[0]) if values else _missing("From")
 
     @property
     def to(self) -> NameAddr:
         """Whom the request is meant for."""
-        return self._mandatory("To", parse_name_addr)
+        values = self.headers.get("To")
+        return parse_name_addr(values[0]) if values else _missing("To")
 
     @property
     def call_id(self) -> str:
         """The Call-ID."""
-        return self._mandatory("Call-ID", parse_call_id)
+        values = self.headers.get("Call-ID")
+        return parse_call_id(values[0]) if values else _missing("Call-ID")
 
     @property
     def cseq(self) -> CSeq:
         """The sequence number and method."""
-        return self._mandatory("CSeq", parse_cseq)
+        values = self.headers.get("CSeq")
+        return parse_cseq(values[0]) if values else _missing("CSeq")
 
     @property
     def max_forwards(self) -> int | None:
@@ -202,7 +205,8 @@ class HeaderFields:
     @property
     def expires(self) -> int | None:
         """Seconds; 3600 for what is no number, at most 2**32-1."""
-        return self._one("Expires", parse_expires)
+        values = self.headers.get("Expires")
+        return parse_expires(values[0]) if values else None
 
     @property
     def min_expires(self) -> int | None:
@@ -222,7 +226,8 @@ class HeaderFields:
     @property
     def event(self) -> Event | None:
         """The event package (RFC 6665)."""
-        return self._one("Event", parse_event)
+        values = self.headers.get("Event")
+        return parse_event(values[0]) if values else None
 
     @property
     def subscription_state(self) -> SubscriptionState | None:
@@ -242,7 +247,8 @@ class HeaderFields:
     @property
     def if_match(self) -> str | None:
         """The entity-tag asked for in SIP-If-Match (RFC 3903)."""
-        return self._one("SIP-If-Match", parse_entity_tag)
+        values = self.headers.get("SIP-If-Match")
+        return parse_entity_tag(values[0]) if values else None
 
     @property
     def suppress_if_match(self) -> str | None:
@@ -252,7 +258,8 @@ class HeaderFields:
     @property
     def content_type(self) -> MediaType | None:
         """What the body is."""
-        return self._one("Content-Type", parse_media_type)
+        values = self.headers.get("Content-Type")
+        return parse_media_type(values[0]) if values else None
 
     @property
     def content_disposition(self) -> Disposition | None:
