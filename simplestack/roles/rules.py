@@ -89,7 +89,7 @@ def evaluate(ruleset: Ruleset, watcher: str, sphere: str | None, now: float) -> 
         default=SubHandling.BLOCK,
     )
     if handling is SubHandling.ALLOW:
-        return Decision("allow", combine([rule.transformations for rule in rules]))
+        return Decision("allow", _combined(tuple([rule.transformations for rule in rules])))
     if handling is SubHandling.POLITE_BLOCK:
         return Decision("polite-block", POLITE)
     return Decision(handling.token, NOTHING)
@@ -124,6 +124,10 @@ def combine(transformations: Collection[Transformations]) -> Permissions:
         max((each.user_input for each in transformations), default=UserInput.FALSE),
         frozenset[tuple[str, str]]().union(*[each.unknown for each in transformations]),
     )
+
+
+# The watchers whom the same rules match are many.
+_combined = lru_cache(256)(combine)
 
 
 def holds(condition: Condition, watcher: str, sphere: str | None, now: float) -> bool:
