@@ -35,11 +35,18 @@ class DocumentChange(NamedTuple):
 
 
 class ElementState(NamedTuple):
-    """An element: its content, or with ``exists`` only whether it is there."""
+    """An element: its content, or with ``exists`` only whether it is there.
+
+    The content may be given as it stands in its document, in ``source``, with the namespaces in
+    scope there: "local namespace declarations within the located element exist unmodified as in
+    the source document" (§3).
+    """
 
     selector: str
     element: Element | None = None
     exists: bool | None = None
+    source: str = ""
+    scope: tuple[tuple[str, str], ...] = ()
 
 
 class AttributeState(NamedTuple):
@@ -121,6 +128,21 @@ def _write(change: DocumentChange | ElementState | AttributeState) -> str:
     if change.exists is not None:
         head += f' exists="{int(change.exists)}"'
     if isinstance(change, ElementState):
+        if change.source:
+            return _write_source(head, change.source, dict(change.scope))
         inner = "" if change.element is None else change.element.write()
         return f"<d:element{head}>{inner}</d:element>"
     return f"<d:attribute{head}>{text(change.value)}</d:attribute>"
+
+
+def _write_source(head: str, source: str, scope: dict[str, str]) -> str:
+    """An element as it was written; no prefix of its own may be taken for ours."""
+    prefix = "d"
+    while scope.get(prefix, ns.XCAP_DIFF) != ns.XCAP_DIFF:
+        prefix += "d"
+    scope[prefix] = ns.XCAP_DIFF
+    if prefix == "d":
+        del scope[prefix]
+    for each, uri in sorted(scope.items()):
+        head += f' xmlns{":" if each else ""}{each}="{attribute(uri)}"'
+    return f"<{prefix}:element{head}>{source}</{prefix}:element>"

@@ -4,6 +4,7 @@ from simplestack.event.entity import ANYTHING, entity_tag
 from simplestack.event.negotiation import choose, partial_form
 from simplestack.event.partial import partial_tag
 from simplestack.event.states import ACTIVE
+from simplestack.event.wish import decide
 from simplestack.interfaces import IEventPackage
 from simplestack.sip.errors import SIPError
 from simplestack.sip.message import Request
@@ -36,7 +37,7 @@ def current_tag(
     """The entity-tag of what a subscriber may see now; "" while that is nothing."""
     if record.status != ACTIVE:
         return ""
-    permissions = package.authorize(state, record.watcher, now).permissions
+    permissions = decide(package, state, record, now).permissions
     form = partial_form(record.accept, package)
     if form is not None:
         content_type = form[0]

@@ -12,6 +12,7 @@ from simplestack.event.pace import Pace, agree, paced
 from simplestack.event.partial import Deltas, partial_tag
 from simplestack.event.states import ACTIVE, JUDGED, WAITING, enter, transition
 from simplestack.event.view import Dialog, Usage, View, Watched
+from simplestack.event.wish import Trail, decide, other_wish
 from simplestack.interfaces import Body, IEventPackage
 from simplestack.state import ChangeSet, Removed, ResourceState, Subscription
 
@@ -189,6 +190,8 @@ class Notifier:
         dialog.outstanding = None
         if not ok:
             usage.stale = True
+        elif usage.trail is not None:
+            usage.trail.knows(usage.sent)
         usages = dialog.usages
         if len(usages) > 1:
             # The others have waited longer.
@@ -222,6 +225,7 @@ class Notifier:
     ) -> NotifyRequest:
         dialog = usage.dialog
         dialog.outstanding = usage
+        usage.sent = notification.tag
         dialog.cseq = cseq = dialog.cseq + 1
         if usage.head is None:
             usage.head = head(usage.subscription, self._events)
@@ -259,7 +263,7 @@ class Notifier:
         record = self.state.subscriptions.get(usage.subscription.id)
         if record is None or record.status == WAITING or usage.closing:
             return
-        decision = watched.package.authorize(self.state, record.watcher, now)
+        decision = decide(watched.package, self.state, record, now)
         event = JUDGED.get((record.status, decision.handling))
         if event is not None:
             entry = transition(record, event, now)
@@ -422,8 +426,12 @@ class Notifier:
                     forced[usage] = None
             if before.remote_target != entry.remote_target or before.contact != entry.contact:
                 usage.head = None
-            if before.accept != entry.accept:
-                # Its body type may be another one now.
+            refreshed = before.remote_cseq != entry.remote_cseq
+            if refreshed and usage.trail is not None and not entry.suppress:
+                # A refresh is told the whole, unless it says that this is known.
+                usage.trail.restart()
+            if before.accept != entry.accept or other_wish(self._packages, before, entry):
+                # Its body type, or what it wants to see, may be another one now.
                 self._retire(usage)
                 self._enrol(usage)
                 watched = self._watched.get(entry.package)
@@ -552,7 +560,7 @@ class Notifier:
         package = watched.package
         view = usage.view
         if view is None:
-            decision = package.authorize(self.state, record.watcher, now)
+            decision = decide(package, self.state, record, now)
             view = self._place(watched, usage, decision.permissions)
         return self._full(package, view, now)
 
@@ -657,8 +665,11 @@ class Notifier:
             else:
                 record = self._lift(usage, changes)
         if not stale:
-            if usage.deltas is not None and entity is not None:
-                body = self._partly(usage, usage.deltas, entity)
+            if entity is not None:
+                if usage.deltas is not None:
+                    body = self._partly(usage, usage.deltas, entity)
+                elif usage.view is not None and usage.view.steps is not None:
+                    body = self._stepwise(usage, usage.view, entity)
             usage.entity = entity
         dialog = usage.dialog
         dialog.granted = granted = dialog.granted + 1
@@ -697,6 +708,14 @@ class Notifier:
                 body = entity.body
             forms[has] = body
         return body
+
+    def _stepwise(self, usage: Usage, view: View, entity: Entity) -> Body:
+        """What tells a subscriber of an entity, by what he knows."""
+        assert view.steps is not None
+        trail = usage.trail
+        if trail is None:
+            trail = usage.trail = Trail(usage.version > 0)
+        return trail.step(view.steps, view.permissions, entity)
 
     def _lift(self, usage: Usage, changes: ChangeSet) -> Subscription:
         """Forget a condition that does not hold any more: the subscriber sees what comes next."""

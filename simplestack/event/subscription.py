@@ -17,6 +17,7 @@ from simplestack.event.states import (
     enter,
     transition,
 )
+from simplestack.event.wish import decide, narrow
 from simplestack.interfaces import Identifiers, IEventPackage
 from simplestack.outcome import Incoming, Outcome
 from simplestack.sip.errors import SIPError
@@ -42,7 +43,7 @@ class Subscribing:
     """Decides SUBSCRIBE requests for the given packages, by name.
 
     A package may have an attribute ``subscribe_types``: the types of SUBSCRIBE bodies that it
-    understands.  Without it, it understands none.
+    understands.  Without it, it understands none.  ``wish.decide`` says how it uses them.
 
     In a dialog our tag is ``ID.random``, where ID is the id of the subscription; subscriptions
     that share the dialog have the ids ``ID~1``, ``ID~2`` and so on.  So a dialog is found without
@@ -169,6 +170,8 @@ class Subscribing:
             by_flow=1 if incoming.by_flow else 0,
             user_agent=(request.get("User-Agent") or "")[:_SHOWN],
         )
+        # What it asks for must be understood.
+        narrow(package, decision, record)
         if "Suppress-If-Match" in request.headers:
             record = record._replace(suppress=condition_of(request, package, state, record, now))
         self._check_size(record)
@@ -225,7 +228,7 @@ class Subscribing:
         self._check_size(record)
         changes = ChangeSet(incoming.aor)
         # "assuming that the subscriber is still authorized" (RFC 6665 §4.2.1.4)
-        handling = package.authorize(state, usage.watcher, now).handling
+        handling = decide(package, state, record, now).handling
         step = JUDGED.get((usage.status, handling))
         judged = None if step is None else transition(record, step, now)
         # What would be told is there already, and nothing else is new (RFC 5839 §6.3).

@@ -6,6 +6,7 @@ from simplestack.event.entity import Entity
 from simplestack.event.notification import Notification
 from simplestack.event.pace import Pace
 from simplestack.event.partial import Deltas
+from simplestack.event.wish import Steps, Trail
 from simplestack.interfaces import IEventPackage
 from simplestack.state import ChangeSet, Subscription
 
@@ -39,9 +40,11 @@ class Usage:
         "entity",
         "head",
         "pace",
+        "sent",
         "stale",
         "subscription",
         "told",
+        "trail",
         "unreleased",
         "version",
         "view",
@@ -65,6 +68,10 @@ class Usage:
         self.version = version
         #: The number of the turn that told it something last.
         self.told = 0
+        #: The entity-tag of the NOTIFY that was sent last.
+        self.sent = ""
+        #: The states that it may know; None where its package tells whole states.
+        self.trail: Trail | None = None
         #: Notifications decided whose changes are not committed yet.
         self.unreleased = 0
         #: The newest notification that waits for the answer to an earlier one.
@@ -93,14 +100,19 @@ class View:
         "held",
         "permissions",
         "rests",
+        "steps",
         "tag",
         "tagged",
         "usages",
     )
 
-    def __init__(self, content_type: str, permissions: Hashable) -> None:
+    def __init__(
+        self, content_type: str, permissions: Hashable, steps: Steps | None = None
+    ) -> None:
         self.content_type = content_type
         self.permissions = permissions
+        #: What says to each subscriber what is new to him; None where all are told the same.
+        self.steps = steps
         #: Full state as everybody who looks through this view was told it, or is being told.
         self.entity: Entity | None = None
         #: The number of the turn that made ``entity``.
@@ -117,11 +129,12 @@ class View:
 class Watched:
     """A package of the AOR that has subscriptions."""
 
-    __slots__ = ("due", "fresh", "moved", "name", "others", "package", "timed", "views")
+    __slots__ = ("_steps", "due", "fresh", "moved", "name", "others", "package", "timed", "views")
 
     def __init__(self, name: str, package: IEventPackage) -> None:
         self.name = name
         self.package = package
+        self._steps: Steps | None = getattr(package, "told", None)
         self.views: dict[tuple[str, Hashable], View] = {}
         #: Usages without a view: pending ones, and loaded ones that nobody looked at yet.
         self.others: dict[Usage, None] = {}
@@ -153,7 +166,7 @@ class Watched:
         key = (content_type, permissions)
         view = self.views.get(key)
         if view is None:
-            view = self.views[key] = View(content_type, permissions)
+            view = self.views[key] = View(content_type, permissions, self._steps)
         if usage.view is not view:
             self.leave(usage)
             usage.view = view

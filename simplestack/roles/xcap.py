@@ -6,6 +6,7 @@ from zope.interface import implementer
 
 from simplestack.interfaces import IApplicationUsage, Identifiers, IEventPackage, IRole
 from simplestack.outcome import Incoming, Outcome
+from simplestack.roles.xcapdiff import XCAPDiffPackage
 from simplestack.sip.errors import SIPError
 from simplestack.sip.message import Response
 from simplestack.state import ChangeSet, ResourceState
@@ -16,7 +17,7 @@ __all__ = ["XCAP"]
 
 @implementer(IRole)
 class XCAP:
-    """Serves the documents of these application usages over HTTP.
+    """Serves the documents of these application usages over HTTP, and tells of their changes.
 
     ``admins`` are the AORs that may read and write everybody's documents and the global ones;
     ``root`` is the XCAP root URI as clients see it.  Limits are per document and per user.
@@ -24,7 +25,6 @@ class XCAP:
 
     name = "xcap"
     methods: frozenset[str] = frozenset()
-    packages: tuple[IEventPackage, ...] = ()
 
     def __init__(
         self,
@@ -38,6 +38,7 @@ class XCAP:
         limits = Limits(octets=max_document_size, documents=max_documents)
         self.server = XCAPServer(usages, limits, admins=admins, root=root)
         self.usages: tuple[IApplicationUsage, ...] = tuple(self.server.usages.values())
+        self.packages: tuple[IEventPackage, ...] = (XCAPDiffPackage(self.server),)
 
     def decide(
         self, incoming: Incoming, state: ResourceState, now: float, identifiers: Identifiers

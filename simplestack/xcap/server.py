@@ -124,18 +124,27 @@ class XCAPServer:
         self, usage: IApplicationUsage, request: XCAPRequest, state: ResourceState
     ) -> Document | None:
         place = request.selector.document
-        content: bytes | None
-        if self.gathers(request.selector):
-            content = usage.gathered(request.gathered)
-            modified = max([each.modified_at for each in request.gathered], default=0.0)
-        else:
-            content = usage.computed(place.owner, place.path, state.documents, self.root)
-            if content is None:
-                return None
-            modified = max([each.modified_at for each in state.documents.values()], default=0.0)
-        # As stable as what it is computed from.
-        tag = blake2b(content, digest_size=8).hexdigest()
-        return _document(place, usage.content_type, content, tag, modified)
+        if not self.gathers(request.selector):
+            return self.computed(place, state)
+        content = usage.gathered(request.gathered)
+        modified = max([each.modified_at for each in request.gathered], default=0.0)
+        return _made(place, usage.content_type, content, modified)
+
+    def computed(self, place: DocumentSelector, state: ResourceState) -> Document | None:
+        """The document at this place, if it is one that its usage computes of what the AOR has."""
+        usage = self.usages[place.auid]
+        content = usage.computed(place.owner, place.path, state.documents, self.root)
+        if content is None:
+            return None
+        modified = max([each.modified_at for each in state.documents.values()], default=0.0)
+        return _made(place, usage.content_type, content, modified)
+
+    def readable(self, place: DocumentSelector, identity: str) -> bool:
+        """Whether an identity may read a document here."""
+        usage = self.usages.get(place.auid)
+        return usage is not None and (
+            identity in self.admins or usage.authorize(place.owner, identity, "GET")
+        )
 
     def _get(
         self, request: XCAPRequest, document: Document | None, state: ResourceState
@@ -269,6 +278,12 @@ def _document(
     place: DocumentSelector, content_type: str, body: bytes, tag: str, now: float
 ) -> Document:
     return Document(place.aor, place.id, place.auid, place.path, tag, content_type, body, now)
+
+
+def _made(place: DocumentSelector, content_type: str, content: bytes, modified: float) -> Document:
+    # As stable as what it is computed from.
+    tag = blake2b(content, digest_size=8).hexdigest()
+    return _document(place, content_type, content, tag, modified)
 
 
 def _validators(document: Document) -> tuple[tuple[str, str], ...]:

@@ -229,7 +229,7 @@ class RealStoreTests(TestCase):
             fields["If-Match"] = tag
         answered: Deferred[Answer] = Deferred()
         client.transport = Watched(lambda: answered.callback(client.answers([method])[0]))
-        client.channel = client.world.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40000))
+        client.channel = client.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40000))
         client.channel.makeConnection(client.transport)
         client.channel.dataReceived(client.request(method, INDEX, body, fields))
         return answered

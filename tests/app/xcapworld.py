@@ -11,6 +11,7 @@ from twisted.internet.testing import StringTransport
 from simplestack.app.core import Clocks, Core
 from simplestack.app.settings import Settings
 from simplestack.interfaces import Credential, IRole, IStore
+from simplestack.net.http import XCAPSite
 from simplestack.roles.xcap import XCAP
 from simplestack.sip.digest import authorize, choose, ha1
 from simplestack.sip.fields import Challenge, parse_challenge
@@ -92,19 +93,19 @@ class XCAPWorld:
 
     def client(self, user: str = "", password: str = PASSWORD) -> "Client":
         """A client of a user on a connection of its own."""
-        return Client(self, user, password)
+        return Client(self.site, user, password)
 
 
 class Client:
     """An HTTP client with Digest; what it sends is answered at once, as nothing waits."""
 
-    def __init__(self, world: XCAPWorld, user: str, password: str) -> None:
-        self.world = world
+    def __init__(self, site: XCAPSite, user: str, password: str) -> None:
+        self.site = site
         self.user = user
         self.password = password
         self.challenge: Challenge | None = None
         self.count = count(1)
-        self.channel = world.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40000))
+        self.channel = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40000))
         self.transport = StringTransport()
         self.channel.makeConnection(self.transport)
 

@@ -11,12 +11,14 @@ from textwrap import dedent
 from typing import NamedTuple
 
 from lxml import etree
+from twisted.internet.task import Clock
 
 from simplestack.app.plugins import make_roles
 from simplestack.app.settings import Settings
 from simplestack.sip.headers import canonical
 from simplestack.sip.message import Request, Response
 from tests.app.world import NoAnswer, Phone, World
+from tests.app.xcapworld import Answer, Client
 
 __all__ = ["ScenarioError", "Step", "read", "run", "run_file"]
 
@@ -27,6 +29,9 @@ NAMESPACES = {
     "r": "urn:ietf:params:xml:ns:pidf:rpid",
     "w": "urn:ietf:params:xml:ns:watcherinfo",
     "reg": "urn:ietf:params:xml:ns:reginfo",
+    "d": "urn:ietf:params:xml:ns:xcap-diff",
+    "rl": "urn:ietf:params:xml:ns:resource-lists",
+    "rls": "urn:ietf:params:xml:ns:rls-services",
 }
 _UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _PARSER = etree.XMLParser(resolve_entities=False, no_network=True)
@@ -275,7 +280,9 @@ class _Scenario:
                 raise ScenarioError(f"there is no {field}:\n{_show(message)}")
             self._match(field, value.strip(), ", ".join(values), message)
 
-    def _match(self, what: str, pattern: str, value: str, message: Request | Response) -> None:
+    def _match(
+        self, what: str, pattern: str, value: str, message: Request | Response | Answer
+    ) -> None:
         """Compare with a pattern in which ``*`` is anything, and ``{name}`` what it was before.
 
         A name that is used for the first time takes the value.
@@ -362,6 +369,32 @@ class _Scenario:
             rules.setdefault(handling.strip(), []).append(who.strip())
         self.world.store_rules(phone.aor, rules)
 
+    # Documents by XCAP
+
+    def puts(self, step: Step, name: str, path: str, media_type: str, status: str) -> None:
+        """NAME puts PATH as TYPE: STATUS"""
+        self._xcap(name, "PUT", path, status, step.block.encode("utf-8"), media_type)
+
+    def deletes(self, step: Step, name: str, path: str, status: str) -> None:
+        """NAME deletes PATH: STATUS"""
+        self._xcap(name, "DELETE", path, status)
+
+    def _xcap(
+        self, name: str, method: str, path: str, status: str, body: bytes = b"", what: str = ""
+    ) -> None:
+        phone = self._phone(name)
+        self.expect_quiet()
+        service = self.world.core.xcap
+        if service is None:
+            raise ScenarioError("the service has no XCAP")
+        client = Client(service.make_site(Clock()), phone.user, phone.password)
+        answer = client(method, f"/{path}", body, what)
+        status, _, pattern = status.partition(" ")
+        if answer.status != int(status):
+            raise ScenarioError(f"the answer is {answer.status}:\n{answer.body.decode()}")
+        if pattern:
+            self._match("ETag", pattern, answer.header("ETag").strip('"'), answer)
+
 
 def _text(result: object) -> str:
     if isinstance(result, list):
@@ -374,8 +407,8 @@ def _text(result: object) -> str:
     return str(result)
 
 
-def _show(message: Request | Response | NoAnswer) -> str:
-    if isinstance(message, NoAnswer):
+def _show(message: Request | Response | NoAnswer | Answer) -> str:
+    if isinstance(message, (NoAnswer, Answer)):
         return repr(message)
     text = message.to_bytes().decode("utf-8", "replace").replace("\r\n", "\n")
     return "\n".join(f"    {line}" for line in text.splitlines())
@@ -409,5 +442,7 @@ _STEPS: list[tuple[re.Pattern[str], Callable[..., None]]] = [
         (r"database is lost", _Scenario.database_lost),
         (r"database is back", _Scenario.database_back),
         (r"(\w+) stores pres-rules:", _Scenario.stores_rules),
+        (r"(\w+) puts (\S+) as (\S+): (\d{3}(?: \S+)?)", _Scenario.puts),
+        (r"(\w+) deletes (\S+): (\d{3})", _Scenario.deletes),
     )
 ]

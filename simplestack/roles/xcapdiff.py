@@ -1,0 +1,133 @@
+"""Changes of XCAP documents: the event package ``xcap-diff`` (RFC 5875)."""
+
+from collections.abc import Hashable, Sequence
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from zope.interface import implementer
+
+from simplestack.documents.resourcelists import LISTS_MEDIA_TYPE
+from simplestack.documents.xcapdiff import MEDIA_TYPE, XcapDiff
+from simplestack.interfaces import Body, Decision, IEventPackage
+from simplestack.sip.errors import SIPError
+from simplestack.sip.grammar import parse_params
+from simplestack.state import ChangeSet, Document, ResourceState, Subscription
+from simplestack.xcap.selection import Selection, read_selection
+from simplestack.xcap.server import XCAPServer
+from simplestack.xcap.snapshot import Snapshot, changes_between, take
+
+__all__ = ["XCAPDiffPackage"]
+
+#: Modes of ``diff-processing`` that show what has changed in a document.  One write is one
+#: notification, so there is nothing to aggregate but what waits for an answer to an earlier one;
+#: that keeps its steps, because the subscriber may have any of them (RFC 5875 §4.3).
+_PATCHING: Final = frozenset({"xcap-patching", "aggregate"})
+
+
+class Watching(NamedTuple):
+    """What a subscriber wants to see, and who he is."""
+
+    watcher: str
+    selection: Selection
+    patching: bool
+
+
+@implementer(IEventPackage)
+class XCAPDiffPackage:
+    """Tells users what becomes of their documents.
+
+    A subscription to ``sip:alice@example.com`` sees the documents of Alice and those of the global
+    tree that are the same for everybody; Alice and the administrators may have one.
+    """
+
+    name = "xcap-diff"
+    content_types: tuple[str, ...] = (MEDIA_TYPE,)
+    subscribe_types: tuple[str, ...] = (LISTS_MEDIA_TYPE,)
+    #: RFC 5875 §4.5.
+    default_expires = 3600
+    partial = False
+
+    def __init__(self, server: XCAPServer) -> None:
+        self._server = server
+        self._read = lru_cache(256)(read_selection)
+
+    def recognizes(self, state: ResourceState) -> bool:
+        """True: every user may have documents."""
+        return True
+
+    def authorize(self, state: ResourceState, watcher: str, now: float) -> Decision:
+        """The user himself and administrators: those who may read his documents (§7)."""
+        if watcher and (watcher == state.aor or watcher in self._server.admins):
+            return Decision("allow", watcher)
+        return Decision("block", None)
+
+    def narrowed(self, permissions: Hashable, subscription: Subscription) -> Hashable:
+        """What the subscriber lists (§4.4), in the mode that he prefers (§4.3).
+
+        Raises SIPError: 400 where the list can't be read or there is none, 413 where it is long.
+        """
+        if permissions is None:
+            return None
+        if not subscription.body:
+            raise SIPError(400, text="the body must be a list of XCAP resources")
+        mode = next(
+            (
+                value
+                for name, value in parse_params(subscription.event_params)
+                if name == "diff-processing"
+            ),
+            None,
+        )
+        selection = self._read(subscription.body, self._server)
+        return Watching(subscription.watcher, selection, (mode or "").lower() in _PATCHING)
+
+    def affected(self, changes: ChangeSet) -> bool:
+        """Whether a document has changed."""
+        return changes.touches(Document)
+
+    def reauthorizes(self, changes: ChangeSet) -> bool:
+        """Never: who may read is said by the usages."""
+        return False
+
+    def full(
+        self, state: ResourceState, permissions: Hashable, content_type: str, now: float
+    ) -> Body:
+        """References to the documents, and the contents of elements and attributes."""
+        watching = _watching(permissions)
+        return take(watching.selection, self._server, state, watching.watcher)
+
+    def changed(
+        self,
+        state: ResourceState,
+        permissions: Hashable,
+        content_type: str,
+        changes: ChangeSet,
+        now: float,
+    ) -> Body | None:
+        """The same as it is now; ``told`` says what of it is new."""
+        return self.full(state, permissions, content_type, now)
+
+    def told(
+        self, permissions: Hashable, trail: Sequence[Body], body: Body, whole: bool, again: bool
+    ) -> Body:
+        """What tells a subscriber of the state in ``body`` who knows some state of the trail."""
+        assert isinstance(body, Snapshot)
+        if not trail and not again:
+            return body
+        changes = changes_between(
+            [each for each in trail if isinstance(each, Snapshot)],
+            body,
+            patching=_watching(permissions).patching,
+            whole=whole,
+            again=again,
+        )
+        return Body(MEDIA_TYPE, XcapDiff(f"{self._server.root}/", tuple(changes)).to_bytes())
+
+    def boundary(self, state: ResourceState, now: float) -> float | None:
+        """None: documents do not change by the clock."""
+        return None
+
+
+def _watching(permissions: Hashable) -> Watching:
+    assert isinstance(permissions, Watching)
+    return permissions
