@@ -1,6 +1,7 @@
 """What becomes of each element where several sources say different things of one component.
 
-``CONFLICTS`` is the table; docs/operating/composition.md shows it.
+``CONFLICTS`` is the table, for the elements of PIDF, RPID (RFC 4480), CIPID (RFC 4482) and
+capabilities (RFC 5196); docs/operating/composition.md shows it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
