@@ -244,7 +244,7 @@ class ICredentialSource(Interface):
         """A Deferred of an int that rises whenever an earlier answer may be wrong."""
 
     def removed(since: int) -> Any:
-        """A Deferred of ``list[str]``: AORs of users who existed at that version and are gone."""
+        """A Deferred of ``list[str]``: AORs of users who were removed after that version."""
 
 
 class IStore(Interface):

@@ -61,13 +61,14 @@ class SQLCredentials:
         return self._readers.run(read)
 
     def removed(self, since: int) -> Deferred[list[str]]:
-        """The AORs of users who were removed after that version and do not exist now."""
+        """The AORs of users who were removed after that version.
+
+        Also of those who exist again: what they had is deleted, and must not live on in memory.
+        """
 
         def read(connection: Connection) -> list[str]:
             rows = connection.execute(
-                "SELECT r.username, r.domain FROM removal r LEFT JOIN credential c "
-                "ON c.username = r.username AND c.domain = r.domain "
-                f"WHERE c.username IS NULL AND r.revision > {int(since)}"
+                f"SELECT username, domain FROM removal WHERE revision > {int(since)}"
             ).fetchall()
             return [_aor(decode(username), decode(domain)) for username, domain in rows]
 

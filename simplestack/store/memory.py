@@ -170,11 +170,11 @@ class MemoryCredentials:
         return succeed(self._version)
 
     def removed(self, since: int) -> Deferred[list[str]]:
-        """The AORs of users who were removed after that version and do not exist now."""
+        """The AORs of users who were removed after that version."""
         return succeed(
             [
                 Uri("sip", user=username, host=domain).aor
                 for (username, domain), version in self._removed.items()
-                if version > since and (username, domain) not in self._credentials
+                if version > since
             ]
         )
