@@ -94,7 +94,7 @@ def explain(
     sees = decision.handling in ("allow", "polite-block")
     rules, matching, broken = _rules(state, watcher, now)
     owner = watcher == state.aor
-    asked = not owner and authorization.name == "pres-rules"
+    asked = not owner and authorization.name == "pres-rules" and bool(rules_of(state))
     return Explanation(
         state.aor,
         watcher,
