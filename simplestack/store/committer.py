@@ -118,9 +118,12 @@ class Committer:
         self._writer = _Writer(database, self, reactor, retry)
 
     def start(self) -> Deferred[None]:
-        """Open the database and bring its schema up to date.  Fails with StoreError."""
+        """Open the database and bring its schema up to date.  Fails with StoreError.
+
+        Commits are taken from now on; they wait until it is open.
+        """
         self._started = Deferred()
-        self._alive = True
+        self._alive = self._up = True
         self._writer.start()
         return self._started
 
@@ -240,7 +243,6 @@ class Committer:
 
     def opened(self) -> None:
         """The database is ready."""
-        self._up = True
         started, self._started = self._started, None
         if started is not None:
             started.callback(None)
@@ -248,9 +250,12 @@ class Committer:
     def not_opened(self, error: StoreError) -> None:
         """The database can't be used; the writer has ended."""
         self._alive = False
+        self._lose(() if self._written is None else (self._written,))
         started, self._started = self._started, None
         if started is not None:
             started.errback(error)
+        for stopped in self._stopping:
+            stopped.callback(None)
 
     def written(self, batch: Batch, refused: dict[str, Exception]) -> None:
         """A batch is durable, but for what was refused."""
@@ -277,14 +282,18 @@ class Committer:
 
     def failed(self, batch: Batch, error: Exception) -> None:
         """The database failed; the writer tries to get it back."""
-        self._up = False
-        self._written = None
         self.log.critical(
             "the store failed and answers 503 until it is back: {database}: {reason}",
             database=self._database.name,
             reason=str(error).strip() or type(error).__name__,
         )
-        batches = [batch, *self._queue]
+        self._lose((batch,))
+
+    def _lose(self, written: Sequence[Batch]) -> None:
+        """Fail what was given to the writer and what waits behind it."""
+        self._up = False
+        self._written = None
+        batches = [*written, *self._queue]
         self._queue.clear()
         self._disown(set[str]().union(*(failed.aors for failed in batches)))
         for failed in batches:

@@ -236,6 +236,47 @@ class SQLiteTests(_Case):
         self.assertIsNone(self.pump.wait(store.stop()))
         self.assertIsNone(self.pump.wait(store.stop()))
 
+    def test_while_it_opens(self) -> None:
+        """Commits that come while the database is opened wait for that."""
+        store = SQLStore(self.url, self.pump)
+        self.addCleanup(lambda: self.pump.wait(store.stop()))
+        self.assertEqual(
+            self.outcomes([store.commit(ChangeSet(ALICE, [binding()]))]), [Unavailable]
+        )
+        started = store.start()
+        results = [store.commit(ChangeSet(ALICE, [binding()])) for _ in range(3)]
+        self.pump.wait(started)
+        self.assertEqual(self.outcomes(results), [None, None, None])
+        self.assertEqual(self.pump.wait(store.load(ALICE)), [binding()])
+
+    def test_not_opened(self) -> None:
+        """If it can't be opened, they fail; so does what comes later."""
+        self.path.write_text("this is no database" * 100)
+        store = SQLStore(self.url, self.pump)
+        store.on_failure = lambda aors: self.failed.append(set(aors))
+        started = store.start()
+        results = [store.commit(ChangeSet(ALICE, [binding()]))]
+        self.pump.until(lambda: store._committer._written)
+        results.append(store.commit(ChangeSet(BOB, [binding(BOB)])))
+        self.assertRaises(StoreError, self.pump.wait, started)
+        self.assertEqual(self.outcomes(results), [Unavailable, Unavailable])
+        self.assertEqual(self.failed, [{ALICE, BOB}])
+        self.assertEqual(
+            self.outcomes([store.commit(ChangeSet(ALICE, [binding()]))]), [Unavailable]
+        )
+        self.pump.wait(store.stop())
+
+    def test_stop_while_it_opens(self) -> None:
+        """A store can be stopped before it is open, whether it then opens or not."""
+        for text in (None, "this is no database" * 100):
+            if text is not None:
+                self.path.write_text(text)
+            store = SQLStore(self.url, self.pump)
+            ends: list[object] = []
+            store.start().addBoth(ends.append)
+            self.assertIsNone(self.pump.wait(store.stop()))
+            self.assertEqual(len(ends), 1)
+
     def test_not_started(self) -> None:
         """A store that can't start says why, and can be stopped."""
         self.path.write_text("This is not a database, nor was it ever.")
