@@ -10,6 +10,9 @@ from typing import NamedTuple
 from simplestack.app.authentication import Authenticator
 from simplestack.app.deadlines import Deadlines
 from simplestack.app.delivery import Delivery, Ways
+from simplestack.app.listdirectory import is_list
+from simplestack.app.lists import ListServer
+from simplestack.app.listturn import Lists
 from simplestack.app.placing import Placing
 from simplestack.app.resident import Residents
 from simplestack.app.settings import Settings
@@ -21,6 +24,7 @@ from simplestack.event.notifier import Notifier
 from simplestack.event.subscription import Subscribing
 from simplestack.interfaces import ICredentialSource, IRole, IStore
 from simplestack.net.identifiers import RandomIdentifiers
+from simplestack.roles.lists import ResourceLists
 from simplestack.roles.xcap import XCAP
 from simplestack.sip.digest import Nonces
 from simplestack.state import ResourceState
@@ -77,6 +81,9 @@ class Core:
         subscribing = Subscribing(packages, limits)
 
         def notifier(state: ResourceState) -> Notifier:
+            if is_list(state.aor):
+                served = {} if self.lists is None else self.lists.packages
+                return Notifier(state, served, limits, "eventlist")
             return Notifier(state, packages, limits)
 
         self.authenticator = Authenticator(
@@ -103,11 +110,31 @@ class Core:
         }
         if packages:
             decides["SUBSCRIBE"] = subscribing.decide
+        #: Serves lists where the role is there.
+        self.lists: ListServer | None = None
+        extensions: tuple[str, ...] = EXTENSIONS
+        for role in roles:
+            if isinstance(role, ResourceLists):
+                extensions = (*EXTENSIONS, *role.extensions)
+                self.lists = ListServer(
+                    role,
+                    packages,
+                    limits,
+                    store=store,
+                    residents=self.residents,
+                    deadlines=self.deadlines,
+                    turns=self.turns,
+                    authenticator=self.authenticator,
+                    clock=clocks.wall,
+                    domains=settings.domains,
+                    root=settings.xcap_root or role.root,
+                )
+                self.turns.attendant = self.lists
         self.capabilities = Capabilities(
             methods=(*decides, "OPTIONS"),
             domains=settings.domains,
             content_types={},
-            extensions=EXTENSIONS,
+            extensions=extensions,
             # No template-packages (RFC 6665 §4.4.4).
             events=tuple([name for name in packages if "." not in name]),
         )
@@ -126,6 +153,8 @@ class Core:
             limits=TransactionLimits(server_transactions=settings.max_transactions),
         )
         self.sip.layer = self.layer
+        if self.lists is not None:
+            self.sip.lists = Lists(self.lists)
         #: Serves XCAP where the role is there; its ``resource`` mounts in any site.
         self.xcap: XCAPService | None = None
         for role in roles:
@@ -146,6 +175,8 @@ class Core:
         self.turns.delivery = Delivery(
             ways, self.layer, self.identifiers, self.clocks.monotonic, self.turns.notified
         )
+        if self.lists is not None:
+            self.turns.delivery.local = self.lists.deliver
 
     def forget(self, aors: Collection[str]) -> None:
         """End what users who no longer exist have."""

@@ -54,6 +54,8 @@ class Delivery:
         #: The monotonic clock of the transactions.
         self._clock = clock
         self._answered = answered
+        #: Takes what is for a list of this server; the assembly sets it where there are lists.
+        self.local: Callable[[str, NotifyRequest], None] = self._unwanted
 
     def send(self, aor: str, notify: NotifyRequest) -> None:
         """Send a NOTIFY.
@@ -62,6 +64,9 @@ class Delivery:
         was because there is no way to the subscriber.
         """
         subscription = notify.subscription
+        if not subscription.remote_target:
+            self.local(aor, notify)
+            return
         flow = self._ways.existing(subscription.flow) if subscription.by_flow else None
         if flow is None:
             target = next_hop(subscription)
@@ -72,6 +77,10 @@ class Delivery:
                 found.addErrback(self._unreachable, aor, notify)
                 return
         self._start(flow, aor, notify)
+
+    def _unwanted(self, aor: str, notify: NotifyRequest) -> None:
+        """Nobody serves lists any more."""
+        self._answered(aor, notify, None, True)
 
     def _start(self, flow: Flow, aor: str, notify: NotifyRequest) -> None:
         branch = self._identifiers.branch()

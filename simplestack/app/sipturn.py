@@ -1,7 +1,7 @@
 """SIP requests: the checks of a user agent server, then a turn."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -34,6 +34,15 @@ ANONYMOUS_HOST = "anonymous.invalid"
 Decide = Callable[[Incoming, ResourceState, float, Identifiers], Outcome[Response]]
 
 
+class ListTurns(Protocol):
+    """Knows which SUBSCRIBE may be for a list."""
+
+    def turn(
+        self, service: "SIPService", request: Request, transaction: ServerTransaction, aor: str
+    ) -> "SIPTurn | None":
+        """The turn of such a request; None where it is for no list."""
+
+
 class SIPService:
     """Takes requests from the transaction layer and starts their turns."""
 
@@ -59,6 +68,8 @@ class SIPService:
         self.identifiers = identifiers
         self._turns = turns
         self.monotonic = monotonic
+        #: Makes the turns of what may be for a list; the assembly sets it where there are lists.
+        self.lists: ListTurns | None = None
 
     def deliver(self, request: Request, transaction: ServerTransaction | None, now: float) -> None:
         """Take a new request; one final response follows, but to ACK (RFC 3261 §17)."""
@@ -72,7 +83,11 @@ class SIPService:
                 transaction.respond(options(request, self._capabilities, tag), now)
                 return
             aor = self.placing.place(request)
-            turn = SIPTurn(self, request, transaction, aor, self._decides[request.method])
+            turn: SIPTurn | None = None
+            if self.lists is not None and request.method == "SUBSCRIBE":
+                turn = self.lists.turn(self, request, transaction, aor)
+            if turn is None:
+                turn = SIPTurn(self, request, transaction, aor, self._decides[request.method])
         except SIPError as error:
             self.refuse(request, transaction, error)
         except Exception:
@@ -91,6 +106,10 @@ class SIPService:
         if request.body and request.method in ("REGISTER", "OPTIONS"):
             # The other methods have bodies, and their roles judge those.
             check_content(request, ())
+
+    def decision(self, method: str) -> Decide:
+        """Who decides the requests of a method."""
+        return self._decides[method]
 
     def refuse(self, request: Request, transaction: ServerTransaction, error: SIPError) -> None:
         """Answer with an error."""

@@ -24,7 +24,7 @@ from simplestack.state import ChangeSet, Document, Removed, ResourceState, Subsc
 from simplestack.store.errors import Unavailable, Unstorable
 from simplestack.transaction.failure import Verdict, judge
 
-__all__ = ["Turn", "Turns"]
+__all__ = ["Attendant", "Turn", "Turns"]
 
 #: What a client is asked to wait after a 503, in seconds.
 RETRY_AFTER = 5
@@ -52,6 +52,25 @@ class Turn(Protocol):
         """Answer with an error."""
 
 
+class Attendant(Protocol):
+    """Who makes turns of some AORs out of those of others; the resource lists do."""
+
+    def concerns(self, changes: ChangeSet) -> bool:
+        """Whether ``committed`` is to be called for these changes."""
+
+    def committed(self, state: ResourceState, changes: ChangeSet) -> None:
+        """Changes of an AOR have been committed, and what they are about has been released."""
+
+    def prepare(self, state: ResourceState, now: float) -> Deferred[Any] | None:
+        """What an AOR that was loaded waits for before its subscribers are told their state."""
+
+    def woken(self, state: ResourceState, now: float) -> None:
+        """The clock's turn of an AOR begins."""
+
+    def answered(self, aor: str) -> None:
+        """A NOTIFY about an AOR was answered with a 2xx."""
+
+
 class Turns:
     """Runs the turns of requests, of the clock, and of failed notifications."""
 
@@ -75,6 +94,8 @@ class Turns:
         self._clock = clock
         #: Sends the NOTIFY requests; the assembly sets it, since each of the two needs the other.
         self.delivery: Delivery
+        #: Set by the assembly where there are resource lists.
+        self.attendant: Attendant | None = None
         #: Failures in a row of the subscriptions whose last NOTIFY failed, by AOR and id.
         self._failures: dict[str, dict[str, int]] = {}
         #: Subscriptions that must be told again, and when: AOR → id → time.
@@ -154,7 +175,7 @@ class Turns:
         committed.addCallbacks(
             self._committed,
             self._failed,
-            (resident, notifications, turn, response),
+            (resident, notifications, turn, response, changes),
             {},
             (resident, turn),
         )
@@ -176,9 +197,13 @@ class Turns:
         notifications: list[Notification],
         turn: Turn | None,
         response: object,
+        changes: ChangeSet,
     ) -> None:
         resident.uncommitted -= 1
         self._release(resident, notifications, turn, response)
+        attendant = self.attendant
+        if attendant is not None and attendant.concerns(changes):
+            attendant.committed(resident.state, changes)
 
     def _release(
         self,
@@ -277,6 +302,11 @@ class Turns:
             loaded.addCallbacks(lambda _: self.wake(aor), lambda _: self._later(aor))
             return
         now = self._clock()
+        if resident.untold and self.attendant is not None:
+            missing = self.attendant.prepare(resident.state, now)
+            if missing is not None:
+                missing.addBoth(lambda _: self.wake(aor))
+                return
         try:
             self._act(resident, now)
         except Exception:
@@ -289,6 +319,8 @@ class Turns:
         state, notifier = resident.state, resident.notifier
         aor = state.aor
         changes = ChangeSet(aor)
+        if self.attendant is not None:
+            self.attendant.woken(state, now)
         for role in self._roles:
             changes.update(role.expire(state, now))
         changes.update(self._subscribing.expire(state, now))
@@ -326,6 +358,8 @@ class Turns:
         if ok or notify.final:
             if aor in self._failures:
                 self._forgive(aor, identifier)
+            if ok and self.attendant is not None:
+                self.attendant.answered(aor)
             if response is not None and "Event" in response.headers:
                 self._repace(resident, identifier, response, now)
         else:

@@ -38,6 +38,7 @@ class Notifier:
         "_limits",
         "_paced",
         "_packages",
+        "_require",
         "_resting",
         "_turn",
         "_usages",
@@ -50,8 +51,10 @@ class Notifier:
         state: ResourceState,
         packages: Mapping[str, IEventPackage],
         limits: Limits = DEFAULT_LIMITS,
+        require: str = "",
     ) -> None:
         self.state = state
+        self._require = require
         self._packages = packages
         self._limits = limits
         self._events = allow_events(packages)
@@ -157,6 +160,17 @@ class Notifier:
             times = [time for time in times if time < inf]
         return min(times, default=None)
 
+    def has(self, subscription_id: str) -> bool:
+        """Whether a subscription has a live end here."""
+        usage = self._usages.get(subscription_id)
+        return usage is not None and not usage.closing
+
+    def altered(self, name: str, now: float) -> None:
+        """Something that is no record of this AOR has moved the next boundary of a package."""
+        watched = self._watched.get(name)
+        if watched is not None:
+            watched.alter(now)
+
     # ------------------------------------------------------------------ after the commit
 
     def release(self, notifications: Iterable[Notification], now: float) -> list[NotifyRequest]:
@@ -228,7 +242,7 @@ class Notifier:
         usage.sent = notification.tag
         dialog.cseq = cseq = dialog.cseq + 1
         if usage.head is None:
-            usage.head = head(usage.subscription, self._events)
+            usage.head = head(usage.subscription, self._events, self._require)
         # Of these forms the first version is 1 (RFC 5263 §4.4), of all others 0.
         version = usage.version if usage.deltas is None else usage.version + 1
         if notification.body is not None:
@@ -491,7 +505,8 @@ class Notifier:
         out: list[Notification],
     ) -> None:
         if ticked:
-            body: Body | None = package.full(self.state, view.permissions, view.content_type, now)
+            passed = getattr(package, "passed", package.full)
+            body: Body | None = passed(self.state, view.permissions, view.content_type, now)
         else:
             body = package.changed(self.state, view.permissions, view.content_type, seen, now)
         if body is None:

@@ -467,6 +467,25 @@ class Subscribing:
         self._forget(state, changes)
         return changes
 
+    def install(self, state: ResourceState, record: Subscription, now: float) -> ChangeSet:
+        """Make a subscription that no SUBSCRIBE asked for: that of a list to one of its resources.
+
+        It is authorized and limited as any other.
+
+        :raises SIPError: 403, 404 or 503.
+        """
+        package = self.packages[record.package]
+        if not package.recognizes(state):
+            raise SIPError(404)
+        status = INITIAL[package.authorize(state, record.watcher, now).handling]
+        if status == TERMINATED:
+            raise SIPError(403, text="the subscription is not allowed")
+        record = record._replace(status=status)
+        changes = ChangeSet(record.aor)
+        self._admit(state, record, changes)
+        changes.put(record)
+        return changes
+
     def failed(
         self, state: ResourceState, subscription_id: str, verdict: Verdict, now: float
     ) -> ChangeSet:

@@ -84,9 +84,15 @@ class Usage:
 
     @property
     def busy(self) -> bool:
-        """Whether a new notification may have to wait, and then takes the place of another."""
+        """Whether a new notification may have to wait, and then takes the place of another.
+
+        Lists, which have no remote target, want full state always.
+        """
         return (
-            self.unreleased > 0 or self.dialog.outstanding is not None or self.waiting is not None
+            self.unreleased > 0
+            or self.dialog.outstanding is not None
+            or self.waiting is not None
+            or not self.subscription.remote_target
         )
 
 

@@ -1,0 +1,187 @@
+"""Which lists there are, whose they are, and what they consist of (RFC 4826 §4.4.6)."""
+
+from typing import Any, Final, cast
+
+from twisted.internet.defer import Deferred, inlineCallbacks
+
+from simplestack.app.resident import Residents
+from simplestack.documents.errors import DocumentError
+from simplestack.documents.resourcelists import Service, parse_rls_services
+from simplestack.interfaces import IStore
+from simplestack.roles.lists import ResourceLists
+from simplestack.sip.errors import SIPError
+from simplestack.state import Document
+from simplestack.xcap.flatlist import Evaluator, FlatList, flat_body, target_of
+
+__all__ = ["RECIPIENTS", "SERVICES", "ListDirectory", "is_list"]
+
+#: What the AOR of a list begins with.
+LIST: Final = "list:"
+#: What the user part of a list begins with that came in a SUBSCRIBE.
+RECIPIENTS: Final = "recipient-list."
+SERVICES: Final = "rls-services"
+
+
+def is_list(aor: str) -> bool:
+    """Whether this is the AOR of a list."""
+    return aor.startswith(LIST)
+
+
+class _WantedError(Exception):
+    """An AOR has to be loaded first."""
+
+    def __init__(self, aor: str) -> None:
+        super().__init__(aor)
+        self.aor = aor
+
+
+class ListDirectory:
+    """Knows the services of users' documents and of the operator, and evaluates their lists.
+
+    ``root`` is the XCAP root URI; ``domains`` are those whose users are here.
+    """
+
+    def __init__(
+        self,
+        role: ResourceLists,
+        store: IStore,
+        residents: Residents,
+        domains: tuple[str, ...],
+        root: str,
+    ) -> None:
+        self.role = role
+        self._store = store
+        self._residents = residents
+        self._domains = domains
+        self._root = root
+        #: Service URIs as AORs, each with owner and id of the document that it is in.
+        self._services: dict[str, tuple[str, str]] = {}
+        self._loaded = False
+
+    @property
+    def loaded(self) -> bool:
+        """Whether it is known which services users have."""
+        return self._loaded
+
+    def load(self) -> Deferred[Any] | None:
+        """Read which services users have; None where that is known."""
+        if self._loaded:
+            return None
+        found = cast("Deferred[list[Document]]", self._store.documents(SERVICES))
+        return found.addCallback(self._learn)
+
+    def _learn(self, documents: list[Document]) -> None:
+        if not self._loaded:
+            self._loaded = True
+            for document in documents:
+                self._index(document)
+
+    def _index(self, document: Document) -> None:
+        for service in _services(document):
+            aor = target_of(service.uri)
+            if aor is not None:
+                self._services.setdefault(aor, (document.aor, document.id))
+
+    def list_aor(self, aor: str) -> str | None:
+        """The AOR of the list that a URI's AOR names; None where it names none."""
+        if aor in self._services or aor in self.role.services or aor[4:].startswith(RECIPIENTS):
+            return LIST + aor[4:]
+        return None
+
+    def check(self, aor: str, package: str, watcher: str) -> None:
+        """See that a watcher may have this list.
+
+        "only that user will be allowed to subscribe" (RFC 4662 §4.4), but to the operator's lists.
+
+        Raises SIPError 403.
+        """
+        name = "sip:" + aor[len(LIST) :]
+        if name in self.role.services or name[4:].startswith(RECIPIENTS):
+            return
+        place = self._services.get(name)
+        if place is not None and place[0] != watcher:
+            raise SIPError(403, text="this is another's list")
+
+    def _fetch(self, aor: str, id_: str) -> Document | None:
+        resident = self._residents.get(aor)
+        if resident is None:
+            raise _WantedError(aor)
+        return resident.state.documents.get(id_)
+
+    def _evaluate(self, aor: str, package: str, lenient: bool) -> FlatList | None:
+        """What a list consists of; None where there is none.  Raises _WantedError, SIPError."""
+        name = "sip:" + aor[len(LIST) :]
+        service = self.role.services.get(name)
+        owner = ""
+        sources = frozenset[tuple[str, str]]()
+        if service is None:
+            if name[4:].startswith(RECIPIENTS):
+                return self._recipients(aor)
+            place = self._services.get(name)
+            if place is None:
+                return None
+            owner = place[0] if place[0].startswith("sip:") else ""
+            sources = frozenset((place,))
+            document = self._fetch(*place)
+            for each in () if document is None else _services(document):
+                if target_of(each.uri) == name:
+                    service = each
+            if service is None:
+                return None
+        if service.packages and package not in service.packages:
+            # "the request MUST be rejected with a 489" (RFC 4826 §4.4.6)
+            offered = ", ".join(service.packages)
+            raise SIPError(
+                489, headers=[("Allow-Events", offered)], text=f"the list is for {offered}"
+            )
+        evaluator = Evaluator(
+            self._fetch,
+            owner,
+            root=self._root,
+            domains=self._domains,
+            limits=self.role.limits,
+            lenient=lenient,
+        )
+        flat = evaluator.evaluate(service)
+        return flat._replace(sources=flat.sources | sources)
+
+    def _recipients(self, aor: str) -> FlatList | None:
+        resident = self._residents.get(aor)
+        if resident is None:
+            raise _WantedError(aor)
+        for record in resident.state.subscriptions.values():
+            if record.body:
+                return flat_body(record.body, self.role.limits)
+        return None
+
+    def resolve(self, aor: str, package: str, lenient: bool = False) -> "Deferred[FlatList | None]":
+        """What a list consists of now.  Fails with SIPError 489, 502."""
+        return cast("Deferred[FlatList | None]", self._resolve(aor, package, lenient))
+
+    @inlineCallbacks
+    def _resolve(self, aor: str, package: str, lenient: bool) -> Any:
+        # Each round has one more AOR in memory; a user's list needs two.
+        for _ in range(2 + self.role.limits.references):
+            try:
+                return self._evaluate(aor, package, lenient)
+            except _WantedError as wanted:
+                missing = wanted.aor
+            yield self._residents.load(missing)
+        raise SIPError(503, headers=[("Retry-After", "5")])
+
+    def reindex(self, document: Document, removed: bool) -> None:
+        """A document of services has been changed, or removed."""
+        if not self._loaded:
+            return
+        place = (document.aor, document.id)
+        for aor in [aor for aor, holder in self._services.items() if holder == place]:
+            del self._services[aor]
+        if not removed:
+            self._index(document)
+
+
+def _services(document: Document) -> tuple[Service, ...]:
+    try:
+        return parse_rls_services(document.body)
+    except DocumentError:
+        return ()

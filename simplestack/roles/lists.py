@@ -1,0 +1,81 @@
+"""The resource list server as a role: one subscription to many resources (RFC 4662)."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from zope.interface import implementer
+
+from simplestack.documents.errors import DocumentError
+from simplestack.documents.resourcelists import List, Service, parse_resource_lists
+from simplestack.interfaces import IApplicationUsage, Identifiers, IEventPackage, IRole
+from simplestack.outcome import Incoming, Outcome
+from simplestack.sip.errors import SIPError
+from simplestack.sip.message import Response
+from simplestack.state import ChangeSet, ResourceState
+from simplestack.xcap.flatlist import ListLimits, target_of
+
+__all__ = ["ResourceLists", "operator_service"]
+
+#: How many references the list of one service may have.
+_REFERENCES: Final = 100
+
+
+def operator_service(uri: str, document: bytes) -> Service:
+    """The service of a list that the operator keeps, from a resource-lists document.
+
+    Raises ValueError, whose text says what is wrong.
+    """
+    if target_of(uri) is None:
+        raise ValueError(f"{uri!r} is not the URI of a list; it looks like sip:team@example.com")
+    try:
+        lists = parse_resource_lists(document)
+    except DocumentError as error:
+        raise ValueError(f"the list of {uri}: {error}") from None
+    name = lists[0].display_name if len(lists) == 1 else None
+    return Service(uri, None, List(None, name, lists))
+
+
+@implementer(IRole)
+class ResourceLists:
+    """Serves lists: those of users' rls-services documents, those in SUBSCRIBE bodies, the operator's.
+
+    Every event package that is served beside it can be asked for a list.  ``interval`` is the
+    shortest time in seconds between two notifications of a list; ``max_entries`` the most entries
+    of one list, those beyond it are left out; ``max_body`` the most octets of one NOTIFY body, 0
+    for any number.  ``services`` are the operator's lists, which every user may watch.  ``root``
+    is the XCAP root URI as clients see it.
+    """
+
+    name = "lists"
+    methods: frozenset[str] = frozenset()
+    packages: tuple[IEventPackage, ...] = ()
+    usages: tuple[IApplicationUsage, ...] = ()
+    #: Option tags that requests may require.
+    extensions = ("eventlist", "recipient-list-subscribe")
+
+    def __init__(
+        self,
+        *,
+        interval: float = 1.0,
+        max_entries: int = 500,
+        max_body: int = 0,
+        services: Mapping[str, bytes] | None = None,
+        root: str = "",
+    ) -> None:
+        self.interval = interval
+        self.max_body = max_body
+        self.limits = ListLimits(max_entries, _REFERENCES)
+        self.root = root
+        made = [operator_service(uri, body) for uri, body in (services or {}).items()]
+        #: The operator's lists by their AORs.
+        self.services: dict[str, Service] = {target_of(each.uri) or "": each for each in made}
+
+    def decide(
+        self, incoming: Incoming, state: ResourceState, now: float, identifiers: Identifiers
+    ) -> Outcome[Response]:
+        """Refuse: no method is this role's own, for SUBSCRIBE is the notifier's."""
+        raise SIPError(405)
+
+    def expire(self, state: ResourceState, now: float) -> ChangeSet:
+        """Nothing: the role has no records of its own."""
+        return ChangeSet(state.aor)

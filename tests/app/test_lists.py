@@ -1,0 +1,476 @@
+"""Resource lists on the whole service (RFC 4662, RFC 4826 §4, RFC 5367)."""
+
+from zlib import compress
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from simplestack.sip.message import Response
+from simplestack.state import Subscription
+from tests.app.listworld import (
+    ALICE,
+    FRIENDS,
+    ListWorld,
+    Table,
+    opened,
+    resource_lists,
+)
+from tests.app.world import Phone
+
+BOB = "sip:bob@example.com"
+
+
+class ListCase(SynchronousTestCase):
+    settings: dict[str, object] = {}
+
+    def setUp(self) -> None:
+        """Alice has a list of Bob and Carol."""
+        self.world = ListWorld(**self.settings)  # type: ignore[arg-type]  # see ListWorld
+        self.alice = self.world.phone("alice@example.com")
+        self.bob = self.world.phone("bob@example.com")
+        self.carol = self.world.phone("carol@example.com")
+        self.world.friends("bob", "carol")
+        self.world.put_service()
+        self.table = Table()
+
+    def subscribed(self, phone: Phone | None = None, **more: str) -> Response:
+        """Subscribe to the list; the response, which has accepted it."""
+        response = self.world.subscribe(phone or self.alice, FRIENDS, b"", **more)
+        self.assertEqual(response.status, 200, response)
+        return response
+
+    def take(self, seconds: float = 2.0) -> list[bool]:
+        """Let Alice's table take what comes; which of it was full state."""
+        self.world.run(seconds)
+        return [self.table.take(notify).full_state for notify in self.alice.notifies()]
+
+    def note(self, user: str) -> bytes:
+        """What Alice's table has of a user."""
+        row = self.table.rows[f"sip:{user}@example.com"]
+        assert row is not None
+        return row.body
+
+    def refresh(self, response: Response, expires: int = 3600, **more: str) -> Response:
+        """Refresh a subscription."""
+        headers = {
+            "Event": ["presence"],
+            "Supported": ["eventlist"],
+            "Expires": [str(expires)],
+            "To": response.headers["To"],
+            "From": response.headers["From"],
+            "Call-ID": response.headers["Call-ID"],
+        }
+        for name, value in more.items():
+            headers[name.replace("_", "-")] = [value]
+        return self.alice.ask("SUBSCRIBE", str(response.contacts[0].uri), headers)
+
+    def records(self, aor: str) -> list[Subscription]:
+        """The subscriptions in the store."""
+        return [each for each in self.world.stored(aor) if isinstance(each, Subscription)]
+
+
+class SubscribingTests(ListCase):
+    def test_first(self) -> None:
+        """The answer requires eventlist; the first NOTIFY has the whole list, version 0 (§4.1, §5.2)."""
+        self.world.publish(self.bob, "here")
+        response = self.subscribed()
+        self.assertEqual(response.get("Require"), "eventlist")
+        self.assertEqual(self.take(5), [True])
+        self.assertEqual(self.table.version, 0)
+        self.assertIn(b"here", self.note("bob"))
+        self.assertIn(b"closed", self.note("carol"))
+        row = self.table.rows[BOB]
+        assert row is not None
+        self.assertEqual(row.name, "Bob")
+
+    def test_changes(self) -> None:
+        """What changes is told within the interval, that alone, with the next version (§5.2)."""
+        self.subscribed()
+        self.take()
+        self.world.publish(self.bob, "first")
+        self.world.publish(self.carol, "second")
+        self.assertEqual(self.take(1.0), [False])
+        self.assertEqual(self.table.version, 1)
+        self.assertIn(b"first", self.note("bob"))
+        self.assertIn(b"second", self.note("carol"))
+        self.world.publish(self.bob, "third")
+        self.world.run(1.5)
+        (notify,) = self.alice.notifies()
+        rlmi, parts = opened(notify)
+        self.assertEqual([each.uri for each in rlmi.resources], [BOB])
+        self.assertEqual(len(parts), 1)
+        self.assertFalse(self.table.missed)
+
+    def test_refresh(self) -> None:
+        """A refresh brings full state (§4.5)."""
+        response = self.subscribed()
+        self.take()
+        self.assertEqual(self.refresh(response).status, 200)
+        self.assertEqual(self.take(), [True])
+
+    def test_end(self) -> None:
+        """When the list's subscription ends those behind it end with it."""
+        response = self.subscribed()
+        self.take()
+        self.assertEqual(len(self.records(BOB)), 1)
+        self.assertEqual(self.refresh(response, 0).status, 200)
+        self.world.run(1.0)
+        (notify,) = self.alice.notifies()
+        self.assertIn("terminated", notify.get("Subscription-State") or "")
+        self.assertTrue(self.table.take(notify).full_state)
+        self.assertEqual(self.records(BOB), [])
+        self.assertEqual(len(self.world.core.lists or ()), 0)
+
+    def test_expiry(self) -> None:
+        """So they do when it is not refreshed, or its subscriber is gone."""
+        self.subscribed(Expires="60")
+        self.take(70)
+        self.assertEqual(self.records(BOB), [])
+        self.subscribed()
+        self.take()
+        self.alice.replies.append((481, {}))
+        self.world.publish(self.bob, "x")
+        self.world.run(3.0)
+        self.assertEqual(self.records(BOB), [])
+
+    def test_fetch(self) -> None:
+        """A fetch gets what is known and leaves nothing."""
+        self.world.publish(self.bob, "here")
+        self.subscribed(Expires="0")
+        self.assertEqual(self.take(), [True])
+        self.assertIn(b"here", self.note("bob"))
+        self.assertEqual(self.records(BOB), [])
+
+    def test_two_phones(self) -> None:
+        """Two phones share what is behind the list; each has versions of its own."""
+        other = self.world.phone("alice@example.com", name="other")
+        self.subscribed()
+        self.take()
+        self.world.publish(self.bob, "one")
+        self.take()
+        self.subscribed(other)
+        self.world.run(2.0)
+        theirs = Table()
+        (notify,) = other.notifies()
+        self.assertTrue(theirs.take(notify).full_state)
+        self.assertEqual(theirs.version, 0)
+        self.assertEqual(len(self.records(BOB)), 1)
+        self.world.publish(self.bob, "two", "")
+        self.take()
+        for notify in other.notifies():
+            theirs.take(notify)
+        self.assertEqual((self.table.version, theirs.version), (2, 1))
+        self.assertEqual(self.table.rows, theirs.rows)
+
+    def test_without_eventlist(self) -> None:
+        """421 for those who do not support lists (§4.1)."""
+        response = self.world.subscribe(self.alice, Supported="")
+        self.assertEqual(response.status, 421)
+        self.assertEqual(response.get("Require"), "eventlist")
+        self.assertEqual(self.records(BOB), [])
+
+    def test_refused(self) -> None:
+        """404 for no list, 403 for another's, 489 for a package that is not for it, 406."""
+        self.assertEqual(self.world.subscribe(self.alice, "sip:no@example.com").status, 404)
+        self.assertEqual(self.world.subscribe(self.bob).status, 403)
+        self.assertEqual(self.world.subscribe(self.alice, Event="dialog").status, 489)
+        self.assertEqual(self.world.subscribe(self.alice, Accept="text/plain").status, 406)
+        self.assertEqual(self.world.subscribe(self.alice, Expires="1").status, 423)
+        self.world.put_service(packages="<packages><package>reg</package></packages>")
+        self.assertEqual(self.world.subscribe(self.alice).status, 489)
+        self.world.run(1.0)
+        self.assertEqual(self.records(BOB), [])
+        self.assertEqual(len(self.world.core.lists or ()), 0)
+
+    def test_bad_reference(self) -> None:
+        """502 with the reference that leads nowhere (RFC 4826 §4.4.6)."""
+        self.world.friends("bob", more='<entry-ref ref="resource-lists/users/x"/>')
+        response = self.world.subscribe(self.alice)
+        self.assertEqual(response.status, 502)
+        self.assertIn("resource-lists/users/x", response.get("Warning") or "")
+
+    def test_users_come_first(self) -> None:
+        """A list under the name of a user is not served in his place."""
+        self.world.put_service(BOB)
+        response = self.world.subscribe(self.carol, BOB)
+        self.assertEqual(response.status, 200)
+        self.assertIsNone(response.get("Require"))
+
+    def test_other_packages(self) -> None:
+        """Every package can be listed: reg, as far as one may see others' registrations."""
+        self.world.friends("alice", "bob")
+        self.subscribed(Event="reg", Accept="multipart/related, application/rlmi+xml")
+        self.assertEqual(self.take(), [True])
+        self.assertIn(b"reginfo", self.note("alice"))
+        row = self.table.rows[BOB]
+        assert row is not None
+        self.assertEqual((row.state, row.reason), ("terminated", "rejected"))
+        self.alice.ask("REGISTER", "sip:example.com", {"Contact": [self.alice.contact]})
+        self.assertEqual(self.take(), [False])
+        self.assertIn(b"<contact", self.note("alice"))
+
+
+class BehindTests(ListCase):
+    def test_authorization(self) -> None:
+        """Each entry is authorized for the subscriber: pending, approved, blocked, polite."""
+        self.world.store_rules(BOB, {"confirm": [ALICE]})
+        self.world.store_rules("sip:carol@example.com", {"block": [ALICE]})
+        self.subscribed()
+        self.take()
+        states = {uri: row.state for uri, row in self.table.rows.items() if row}
+        self.assertEqual(states[BOB], "pending")
+        self.assertEqual(states["sip:carol@example.com"], "terminated")
+        self.world.publish(self.bob, "secret")
+        self.assertEqual(self.take(), [])
+        self.world.store_rules(BOB, {"allow": [ALICE]})
+        self.assertEqual(self.take(), [False])
+        self.assertIn(b"secret", self.note("bob"))
+        self.world.store_rules(BOB, {"confirm": [ALICE]})
+        self.take()
+        states = {uri: row.state for uri, row in self.table.rows.items() if row}
+        self.assertEqual(states[BOB], "pending")
+        self.world.store_rules(BOB, {"polite-block": [ALICE]})
+        self.take()
+        self.assertNotIn(b"secret", self.note("bob"))
+
+    def test_watchers(self) -> None:
+        """The presentity sees who is behind the list (RFC 3857)."""
+        self.bob.ask("SUBSCRIBE", BOB, {"Event": ["presence.winfo"]})
+        self.world.run(1.0)
+        self.bob.notifies()
+        self.subscribed()
+        self.world.run(1.0)
+        (notify,) = self.bob.notifies()
+        self.assertIn(b">sip:alice@example.com</watcher>", notify.body)
+        self.assertIn(b'status="active"', notify.body)
+
+    def test_unknown(self) -> None:
+        """Who does not exist, and who is elsewhere, has no state, and says so."""
+        self.world.friends("bob", "nobody", more='<entry uri="sip:zoe@elsewhere.example.org"/>')
+        self.subscribed()
+        self.take()
+        for uri in ("sip:nobody@example.com", "sip:zoe@elsewhere.example.org"):
+            row = self.table.rows[uri]
+            assert row is not None
+            self.assertEqual((row.state, row.reason), ("terminated", "noresource"))
+        self.assertIn(BOB, self.table.settled())
+
+    def test_retried(self) -> None:
+        """A refresh asks again for what was refused."""
+        self.world.store_rules(BOB, {"block": [ALICE]})
+        response = self.subscribed()
+        self.take()
+        self.world.store_rules(BOB, {"allow": [ALICE]})
+        self.assertEqual(self.refresh(response).status, 200)
+        self.take()
+        row = self.table.rows[BOB]
+        assert row is not None
+        self.assertEqual(row.state, "active")
+
+    def test_restart(self) -> None:
+        """After a restart everything is found again, and nothing twice."""
+        self.world.publish(self.bob, "before")
+        self.subscribed()
+        self.take()
+        self.world.restart()
+        self.world.run(5.0)
+        for notify in self.alice.notifies():
+            self.table.take(notify)
+        self.assertIn(b"before", self.note("bob"))
+        self.assertEqual(len(self.records(BOB)), 1)
+        self.world.publish(self.carol, "after")
+        self.assertEqual(self.take(), [False])
+        self.assertIn(b"after", self.note("carol"))
+
+    def test_orphans(self) -> None:
+        """What was left behind a list that is gone ends when it is next heard of."""
+        self.subscribed(Expires="60")
+        self.take()
+        self.assertEqual(len(self.records(BOB)), 1)
+        self.world.restart()
+        self.world.run(100.0)
+        self.assertEqual(self.records(BOB), [])
+
+    def test_long(self) -> None:
+        """Those behind a list outlive their day as long as the list is refreshed."""
+        response = self.subscribed(Expires="86400")
+        self.take()
+        for _ in range(5):
+            self.world.run(40_000)
+            self.assertEqual(self.refresh(response, 86400).status, 200)
+            self.alice.notifies()
+        (record,) = self.records(BOB)
+        self.assertEqual(record.status, "active")
+
+
+class EditTests(ListCase):
+    def test_live(self) -> None:
+        """Edits act at once on live subscriptions, and RLMI says so (RFC 4662 §4.5)."""
+        self.subscribed()
+        self.take()
+        self.world.friends("carol", "dave")
+        self.assertEqual(self.take(), [False])
+        row = self.table.rows[BOB]
+        assert row is not None
+        self.assertEqual((row.state, row.reason), ("terminated", "noresource"))
+        self.assertIn(b"closed", self.note("dave"))
+        self.assertEqual(self.records(BOB), [])
+        self.world.friends("bob")
+        self.take()
+        self.assertIn(b"closed", self.note("bob"))
+        self.assertEqual(list(self.table.settled()), [BOB])
+
+    def test_renamed(self) -> None:
+        """A new display name is told."""
+        self.subscribed()
+        self.take()
+        document = resource_lists("bob", "carol").replace(b">Bob<", b">Bobby<")
+        self.world.put("resource-lists", document)
+        self.assertEqual(self.take(), [False])
+        row = self.table.rows[BOB]
+        assert row is not None
+        self.assertEqual(row.name, "Bobby")
+
+    def test_referred(self) -> None:
+        """So do edits of what a list refers to; a list that gets bad keeps what it can (§4.4.6)."""
+        reference = '<external anchor="http://xcap.example.com/resource-lists/users/' + ALICE
+        reference += '/index/~~/resource-lists/list%5b2%5d"/>'
+        self.world.friends("bob", more=reference)
+        self.assertEqual(self.world.subscribe(self.alice).status, 502)
+        both = resource_lists("bob", more=reference)[: -len("</resource-lists>")]
+        both += b'<list><entry uri="sip:dave@example.com"/></list></resource-lists>'
+        self.world.put("resource-lists", both)
+        self.subscribed()
+        self.take()
+        self.assertEqual(set(self.table.rows), {BOB, "sip:dave@example.com"})
+        self.world.friends("bob", more=reference)
+        self.take()
+        self.assertEqual(set(self.table.settled()), {BOB})
+
+    def test_service_deleted(self) -> None:
+        """A list that is no more ends its subscriptions with ``noresource``."""
+        self.subscribed()
+        self.take()
+        self.world.put("rls-services", None)
+        self.world.run(1.0)
+        (notify,) = self.alice.notifies()
+        self.assertIn("terminated;reason=noresource", notify.get("Subscription-State") or "")
+        self.assertEqual(self.records(BOB), [])
+        self.assertEqual(self.world.subscribe(self.alice).status, 404)
+
+
+class RecipientListTests(ListCase):
+    LIST = resource_lists("bob", "carol")
+
+    def ask(self, body: bytes = LIST, **more: str) -> Response:
+        """Subscribe with a list in the body."""
+        headers = {
+            "Require": "recipient-list-subscribe",
+            "Content_Type": "application/resource-lists+xml",
+            "Content_Disposition": "recipient-list",
+        }
+        return self.world.subscribe(self.alice, "sip:rls@example.com", body, **{**headers, **more})
+
+    def test_list(self) -> None:
+        """A list in the body is served as any other (RFC 5367 §5), after a restart as well."""
+        response = self.ask()
+        self.assertEqual(response.status, 200)
+        self.assertEqual(response.get("Require"), "eventlist")
+        self.assertEqual(self.take(), [True])
+        self.assertEqual(set(self.table.rows), {BOB, "sip:carol@example.com"})
+        self.world.publish(self.bob, "hello")
+        self.assertEqual(self.take(), [False])
+        self.assertEqual(self.refresh(response).status, 200)
+        self.assertEqual(self.take(), [True])
+        self.assertIn(b"hello", self.note("bob"))
+        self.world.restart()
+        self.world.run(3)
+        self.take()
+        self.assertIn(b"hello", self.note("bob"))
+        self.assertEqual(self.refresh(response, 0).status, 200)
+        self.world.run(2)
+        self.assertEqual(self.records(BOB), [])
+
+    def test_compressed(self) -> None:
+        """Linphone compresses its list by deflate."""
+        response = self.ask(compress(self.LIST), Content_Encoding="deflate")
+        self.assertEqual(response.status, 200)
+        self.assertEqual(self.take(), [True])
+        self.assertEqual(set(self.table.rows), {BOB, "sip:carol@example.com"})
+        bomb = compress(bytes(10_000_000))
+        self.assertEqual(self.ask(bomb, Content_Encoding="deflate").status, 413)
+        self.assertEqual(self.ask(b"x", Content_Encoding="deflate").status, 400)
+        self.assertEqual(self.ask(b"x", Content_Encoding="br").status, 415)
+
+    def test_changed(self) -> None:
+        """415 for a list in a subsequent SUBSCRIBE (RFC 5367 §5.1)."""
+        response = self.ask()
+        self.take()
+        headers = {
+            "Event": ["presence"],
+            "Supported": ["eventlist"],
+            "To": response.headers["To"],
+            "From": response.headers["From"],
+            "Call-ID": response.headers["Call-ID"],
+            "Content-Type": ["application/resource-lists+xml"],
+            "Content-Disposition": ["recipient-list"],
+        }
+        again = self.alice.ask(
+            "SUBSCRIBE", str(response.contacts[0].uri), headers, resource_lists("dave")
+        )
+        self.assertEqual(again.status, 415)
+
+    def test_bad(self) -> None:
+        """400 says which entry; 404 where a list that came with another SUBSCRIBE is asked for."""
+        body = b'<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"><list>'
+        body += b'<entry uri="sip:b b@"/></list></resource-lists>'
+        response = self.ask(body)
+        self.assertEqual(response.status, 400)
+        self.assertIn("sip:b b@", response.get("Warning") or "")
+        self.assertEqual(self.ask(Supported="").status, 421)
+        uri = "sip:recipient-list.x@example.com"
+        self.assertEqual(self.world.subscribe(self.alice, uri).status, 404)
+
+
+class LimitsTests(ListCase):
+    settings = {"max_entries": 2, "max_body": 1300}
+
+    def test_entries(self) -> None:
+        """A list that is too long gets its bound, and is told so."""
+        self.world.friends("bob", "carol", "dave")
+        response = self.subscribed()
+        self.assertIn("only the first 2 are served", response.get("Warning") or "")
+        self.take(10)
+        self.assertEqual(len(self.table.rows), 2)
+
+    def test_split(self) -> None:
+        """What does not fit into a body follows in the next; no body is larger."""
+        for phone in (self.bob, self.carol):
+            self.world.publish(phone, "x" * 700)
+        self.subscribed()
+        self.world.run(1.0)
+        notifies = self.alice.notifies()
+        self.assertGreater(len(notifies), 1)
+        for notify in notifies:
+            self.assertLess(len(notify.body), 1700)
+            self.table.take(notify)
+        self.assertFalse(self.table.missed)
+        for user in ("bob", "carol"):
+            self.assertIn(b"xxx", self.note(user))
+
+
+class OperatorTests(ListCase):
+    settings = {"services": {"sip:team@example.com": resource_lists("alice", "bob")}}
+
+    def test_everybody(self) -> None:
+        """The operator's list is for every user; each sees what he may."""
+        self.world.store_rules(ALICE, {"block": [BOB]})
+        response = self.world.subscribe(self.bob, "sip:team@example.com")
+        self.assertEqual(response.status, 200)
+        self.world.run(2)
+        (notify,) = self.bob.notifies()
+        table = Table()
+        table.take(notify)
+        row = table.rows[ALICE]
+        assert row is not None
+        self.assertEqual(row.reason, "rejected")
+        self.assertEqual(self.world.subscribe(self.carol, "sip:team@example.com").status, 200)
