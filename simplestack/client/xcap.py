@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
@@ -41,6 +41,8 @@ _PATIENCE = 30.0
 #: How often one request may be sent with other credentials, and one document be edited anew.
 _TRIES = 4
 _EDITS = 5
+#: What stays as it is in a path that a person writes.
+_SAFE = ":@!$&'()*+,;=~%"
 
 
 class Answer(NamedTuple):
@@ -99,8 +101,28 @@ class XCAPClient:
         user = quote(self._account.aor, safe=":@!$&'()*+,;=~")
         return f"{self.root}{auid}/users/{user}/{quote(name, safe='/')}"
 
+    def resource(self, path: str, bindings: Mapping[str, str] | None = None) -> str:
+        """The URL of a document or a node of one, as a person writes its path below the root.
+
+        ``AUID/NAME`` is in the account's home directory; a node selector follows after ``~~`` with
+        the prefixes of ``bindings`` (RFC 4825 §6.3, §6.4).  What a URI can't have is
+        percent-encoded, what is encoded stays so.
+        """
+        document, separator, node = path.removeprefix(self.root).strip("/").partition("~~")
+        segments = document.strip("/").split("/")
+        if len(segments) == 2 and segments[1] not in ("users", "global"):
+            url = self.document(quote(segments[0], safe=_SAFE), segments[1])
+        else:
+            url = self.root + quote("/".join(segments), safe=f"/{_SAFE}")
+        if separator:
+            url += f"/~~/{quote(node.strip('/'), safe=f'/{_SAFE}')}"
+        if bindings:
+            query = "".join([f"xmlns({prefix}={uri})" for prefix, uri in bindings.items()])
+            url += "?" + quote(query, safe="/?:@!$&'()*+,;=~")
+        return url
+
     def get(self, url: str) -> Deferred[Fetched | None]:
-        """The document, None where there is none."""
+        """The document, or the node, None where there is none."""
         return Deferred.fromCoroutine(self._get(url))
 
     def put(

@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "allow": ("simplestack.command.rules", "let a watcher see my presence"),
     "block": ("simplestack.command.rules", "refuse a watcher"),
     "polite-block": ("simplestack.command.rules", "appear offline to a watcher"),
+    "xcap": ("simplestack.command.xcap", "read, write and edit documents"),
     "explain": ("simplestack.command.explain", "what a watcher sees of a user, and why"),
 }
 
