@@ -179,7 +179,6 @@ class Turns:
             {},
             (resident, turn),
         )
-        committed.addErrback(self._lost)
 
     def _watch_clock(self, resident: Resident, changes: ChangeSet, now: float) -> None:
         aor = resident.state.aor
@@ -200,10 +199,14 @@ class Turns:
         changes: ChangeSet,
     ) -> None:
         resident.uncommitted -= 1
-        self._release(resident, notifications, turn, response)
-        attendant = self.attendant
-        if attendant is not None and attendant.concerns(changes):
-            attendant.committed(resident.state, changes)
+        # Caught here and not by another errback: that would be run for every request.
+        try:
+            self._release(resident, notifications, turn, response)
+            attendant = self.attendant
+            if attendant is not None and attendant.concerns(changes):
+                attendant.committed(resident.state, changes)
+        except Exception:
+            self.log.failure("a committed turn could not be released")
 
     def _release(
         self,
@@ -220,13 +223,13 @@ class Turns:
 
     def _failed(self, failure: Failure, resident: Resident, turn: Turn | None) -> None:
         resident.uncommitted -= 1
-        if self._residents.get(resident.state.aor) is resident:
-            self.distrust([resident.state.aor])
-        if turn is not None:
-            turn.refuse(_sorry(failure))
-
-    def _lost(self, failure: Failure) -> None:
-        self.log.failure("a committed turn could not be released", failure=failure)
+        try:
+            if self._residents.get(resident.state.aor) is resident:
+                self.distrust([resident.state.aor])
+            if turn is not None:
+                turn.refuse(_sorry(failure))
+        except Exception:
+            self.log.failure("a turn that failed could not be refused")
 
     def distrust(self, aors: Collection[str]) -> None:
         """Forget what memory holds of AORs whose changes failed to be committed.
