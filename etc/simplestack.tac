@@ -14,6 +14,7 @@ from simplestack.app.plugins import (
 )
 from simplestack.app.settings import Settings
 from simplestack.app.tap import Daemon, makeStack, mistakes_told
+from simplestack.roles.lists import ResourceLists
 from simplestack.roles.presence import PresenceAgent
 from simplestack.roles.regevent import RegEvent
 from simplestack.roles.registrar import Registrar
@@ -99,6 +100,14 @@ with mistakes_told():
         # root="https://xcap.example.com/",
     )
 
+    lists = ResourceLists(
+        # interval=1.0,
+        # max_entries=500,
+        # max_body=0,
+        # services={"sip:team@localhost": b"<resource-lists xmlns='urn:ietf:params:xml:ns:resource-lists'><list/></resource-lists>"},
+        # root="https://xcap.example.com/",
+    )
+
     stack = makeStack(
         settings,
         roles=[
@@ -107,6 +116,7 @@ with mistakes_told():
             reg,
             WatcherInfo([*presence.packages, *reg.packages]),
             xcap,
+            lists,
         ],
     )
 

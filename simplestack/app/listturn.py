@@ -10,7 +10,6 @@ from simplestack.app.listdirectory import RECIPIENTS, is_list
 from simplestack.app.lists import ListServer
 from simplestack.app.sipturn import SIPService, SIPTurn
 from simplestack.app.watch import Watch
-from simplestack.event.lists import LISTS_TYPE
 from simplestack.outcome import Outcome
 from simplestack.sip.errors import SIPError
 from simplestack.sip.message import Request, Response
@@ -211,10 +210,9 @@ def is_recipient_list(request: Request) -> bool:
     if not request.body:
         return False
     disposition = request.content_disposition
-    if disposition is not None and disposition.type == "recipient-list":
-        return True
-    media_type = request.content_type
-    return media_type is not None and media_type.type == LISTS_TYPE
+    if disposition is not None:
+        return disposition.type == "recipient-list"
+    return "recipient-list-subscribe" in [each.lower() for each in request.get_all("Require")]
 
 
 def decode(request: Request) -> None:

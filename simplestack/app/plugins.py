@@ -16,6 +16,7 @@ from simplestack.interfaces import (
     IRole,
 )
 from simplestack.roles.composer import Composer
+from simplestack.roles.lists import ResourceLists
 from simplestack.roles.packages import Packages
 from simplestack.roles.preferences import Preferences
 from simplestack.roles.presence import PresenceAgent
@@ -84,7 +85,7 @@ def application_usages() -> list[IApplicationUsage]:
 def make_roles(settings: Settings) -> list[IRole]:
     """The roles that the settings name, in the order of the settings."""
     roles: dict[str, IRole] = {}
-    for name in ("registrar", "presence", "reg", "xcap"):
+    for name in ("registrar", "presence", "reg", "xcap", "lists"):
         if name in settings.roles:
             roles[name] = _MAKE[name](settings)
     found = list(getPlugins(IEventPackage))
@@ -187,9 +188,34 @@ def _xcap(settings: Settings) -> IRole:
     )
 
 
+def _lists(settings: Settings) -> IRole:
+    services = {}
+    for text in settings.lists:
+        uri, found, path = text.partition("=")
+        if not found:
+            raise SettingsError(
+                f"lists has {text!r}; it takes such as sip:team@example.com=/etc/team.xml"
+            )
+        try:
+            services[uri.strip()] = Path(path.strip()).read_bytes()
+        except OSError as error:
+            raise SettingsError(f"lists {path.strip()}: {error.strerror}") from None
+    try:
+        return ResourceLists(
+            interval=settings.list_interval,
+            max_entries=settings.max_list_entries,
+            max_body=settings.max_list_body,
+            services=services,
+            root=settings.xcap_root,
+        )
+    except ValueError as error:
+        raise SettingsError(f"lists: {error}") from None
+
+
 _MAKE: dict[str, Callable[[Settings], IRole]] = {
     "registrar": _registrar,
     "presence": _presence,
     "reg": _reg,
     "xcap": _xcap,
+    "lists": _lists,
 }

@@ -9,7 +9,7 @@ from simplestack.sip.digest import ALGORITHMS
 __all__ = ["ROLE_NAMES", "Settings", "SettingsError"]
 
 #: The roles in the order in which they are shown.
-ROLE_NAMES = ("registrar", "presence", "reg", "winfo", "xcap")
+ROLE_NAMES = ("registrar", "presence", "reg", "winfo", "xcap", "lists")
 
 
 class SettingsError(ValueError):
@@ -104,6 +104,15 @@ class Settings:
     xcap_admins: tuple[str, ...] = ()
     #: Origins of web pages whose scripts may use XCAP; none turns CORS off.
     xcap_origins: tuple[str, ...] = ()
+
+    # Resource lists (RFC 4662)
+    #: Seconds between two NOTIFYs of a list.
+    list_interval: int = 1
+    max_list_entries: int = 500
+    #: Octets of the body of one NOTIFY of a list; 0 for any number.
+    max_list_body: int = 0
+    #: The operator's lists: ``URI=FILE``, such as ``sip:team@example.com=/etc/simplestack/team.xml``.
+    lists: tuple[str, ...] = ()
 
     # Authentication (RFC 7616, RFC 8760)
     #: The Digest algorithms that are offered and accepted, the preferred one first.

@@ -71,7 +71,7 @@ class Options(usage.Options):
     opt_x = opt_xcap
 
     def opt_roles(self, names: str) -> None:
-        """Which roles to run, of registrar,presence,reg,winfo,xcap; all where none is named"""
+        """Which roles to run, of registrar,presence,reg,winfo,xcap,lists; all where none is named"""
         self["roles"].append(names)
 
     def opt_digest(self, names: str) -> None:

@@ -112,7 +112,7 @@ class MistakeTests(SynchronousTestCase):
         for option, words in (
             ("--nonsense", "--nonsense"),
             ("--domain=a b", "'a b' is not a domain"),
-            ("--roles=presense", "registrar,presence,reg,winfo,xcap"),
+            ("--roles=presense", "registrar,presence,reg,winfo,xcap,lists"),
             ("--digest=SHA-1", "SHA-512-256,SHA-256,MD5"),
             ("--listen=foo:1", "udp:, tcp: or tls:"),
             ("--listen=udp:99999", "65535"),

@@ -9,6 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.app.settings import Settings
+from simplestack.roles.lists import ResourceLists
 from simplestack.roles.presence import PresenceAgent
 from simplestack.roles.regevent import RegEvent
 from simplestack.roles.registrar import Registrar
@@ -20,7 +21,7 @@ _TEXT = (ROOT / "etc" / "simplestack.tac").read_text("utf-8")
 #: The settings that the .tac gives to the roles and not to Settings, by what they begin with.
 _ROLES = re.compile(
     "register_|publish_|max_contacts|registrars|max_publication|roles|registration_is|"
-    "default_handling|composition|reg_watchers|max_document|xcap_root|xcap_admins|credentials"
+    "default_handling|composition|reg_watchers|max_document|xcap_root|list_|max_list|lists|xcap_admins|credentials"
 )
 
 
@@ -62,7 +63,7 @@ class TacTests(SynchronousTestCase):
 
     def test_roles(self) -> None:
         """The arguments of the roles are there with their defaults."""
-        for role in (Registrar, PresenceAgent, RegEvent, XCAP):
+        for role in (Registrar, PresenceAgent, RegEvent, XCAP, ResourceLists):
             parameters = inspect.signature(role).parameters.values()
             self.agree(
                 shown(role.__name__),
@@ -81,6 +82,8 @@ class TacTests(SynchronousTestCase):
             (PresenceAgent, "publish_default_expires=default_expires"),
             (PresenceAgent, "max_publications=max_publications max_publication_size=max_body"),
             (XCAP, "max_document_size=max_document_size max_documents=max_documents"),
+            (ResourceLists, "list_interval=interval max_list_body=max_body"),
+            (ResourceLists, "max_list_entries=max_entries"),
         ):
             parameters = inspect.signature(role).parameters
             for setting, _, name in (pair.partition("=") for pair in pairs.split()):
