@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from functools import lru_cache
 from typing import Final, NamedTuple, cast
 
@@ -9,12 +10,18 @@ from lxml import etree
 
 from simplestack.documents import namespaces as ns
 from simplestack.documents.errors import DocumentError
+from simplestack.documents.markup import DECLARATION, attribute, text
 from simplestack.documents.presrules import domain_key, identity_key
 from simplestack.documents.xml import Limits, line_of, local_name, parse_content, required
 
 MEDIA_TYPE: Final = "application/simple-filter+xml"
 
 LIMITS: Final = Limits(octets=65_536, depth=16, nodes=2_000)
+
+#: Expressions in one document: "A default limit of 40 is RECOMMENDED" (RFC 4660 §8).
+_MOST_EXPRESSIONS: Final = 40
+#: Steps of any depth ("//") in one expression; each goes through the whole document.
+_MOST_DESCENTS: Final = 2
 
 _NS: Final = f"{{{ns.SIMPLE_FILTER}}}"
 _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
@@ -28,6 +35,7 @@ _REFERENCE: Final = re.compile(
     rf"(?://?(?:{_NAME}|\*)(?:{_CONDITION})?)+(?://?@(?:{_NAME}|\*)(?:{_CONDITION})?)?"
     rf"|//?@(?:{_NAME}|\*)"
 )
+_PREFIX: Final = re.compile(r"([^\W\d][\w.\-]*):")
 _QUOTED: Final = re.compile(r"""("[^"]*"|'[^']*')""")
 
 
@@ -105,6 +113,24 @@ class FilterSet(NamedTuple):
     filters: tuple[Filter, ...]
     package: str | None = None
 
+    def to_bytes(self) -> bytes:
+        """Write the document, with prefixes of its own."""
+        namespaces: dict[str, str] = {}
+        filters = "".join([_write_filter(each, namespaces) for each in self.filters])
+        bindings = "".join(
+            [
+                f'<ns-binding prefix="{prefix}" urn="{attribute(urn)}"/>'
+                for urn, prefix in namespaces.items()
+            ]
+        )
+        if bindings:
+            bindings = f"<ns-bindings>{bindings}</ns-bindings>"
+        package = "" if self.package is None else f' package="{attribute(self.package)}"'
+        return (
+            f'{DECLARATION}<filter-set xmlns="{ns.SIMPLE_FILTER}"{package}>'
+            f"{bindings}{filters}</filter-set>"
+        ).encode()
+
 
 def parse_filter_set(data: bytes) -> FilterSet:
     """Read a filter document.
@@ -126,6 +152,8 @@ def parse_filter_set(data: bytes) -> FilterSet:
         raise FilterError("<filter-set> has no <filter>")
     if len({each.id for each in filters}) != len(filters):
         raise FilterError('two filters have the same "id"')
+    if sum(_expressions(each) for each in filters) > _MOST_EXPRESSIONS:
+        raise FilterError(f"there are more than {_MOST_EXPRESSIONS} expressions")
     return FilterSet(filters, root.get("package"))
 
 
@@ -199,28 +227,91 @@ def _read_trigger(node: etree._Element, bindings: tuple[tuple[str, str], ...]) -
 
 
 def _expression(node: etree._Element, bindings: tuple[tuple[str, str], ...]) -> Expression:
-    text = (node.text or "").strip()
+    written = (node.text or "").strip()
     kind = node.get("type", "xpath")
     if kind == "namespace":
-        return Expression(text, (), True)
+        return Expression(written, (), True)
     if kind != "xpath":
         raise FilterError(f'<{local_name(node)}> cannot have type "{kind[:40]}"')
     # Outside of literals white space only separates "and" and "or".
-    parts = _QUOTED.split(text)
+    parts = _QUOTED.split(written)
     parts[::2] = [re.sub(r"\s*([/\[\]@=<>])\s*", r"\1", part) for part in parts[::2]]
-    text = "".join(parts)
-    if len(text) > 1_000 or not _REFERENCE.fullmatch(text):
-        raise FilterError(f'"{text[:80]}" is not an expression of RFC 4661')
+    written = "".join(parts)
+    if len(written) > 1_000 or not _REFERENCE.fullmatch(written):
+        raise FilterError(f'"{written[:80]}" is not an expression of RFC 4661')
+    if sum(part.count("//") for part in parts[::2]) > _MOST_DESCENTS:
+        raise FilterError(f'"{written[:80]}" has more than {_MOST_DESCENTS} steps "//"')
     try:
-        _compiled(text, bindings)
+        _compiled(written, bindings)
     except (etree.XPathError, ValueError):
-        raise FilterError(f'"{text[:80]}" uses a prefix that no <ns-binding> binds') from None
-    expression = Expression(text, bindings)
+        raise FilterError(f'"{written[:80]}" uses a prefix that no <ns-binding> binds') from None
+    expression = Expression(written, bindings)
     try:
         expression.select(etree.Element("x"))
     except etree.XPathError:
-        raise FilterError(f'"{text[:80]}" uses a prefix that no <ns-binding> binds') from None
+        raise FilterError(f'"{written[:80]}" uses a prefix that no <ns-binding> binds') from None
     return expression
+
+
+def _expressions(each: Filter) -> int:
+    what = each.what or What()
+    return (
+        len(what.include)
+        + len(what.exclude)
+        + sum(len(one.changed) + len(one.added) + len(one.removed) for one in each.triggers)
+    )
+
+
+def _write_filter(each: Filter, namespaces: dict[str, str]) -> str:
+    head = f'<filter id="{attribute(each.id)}"'
+    for name, value in (("uri", each.uri), ("domain", each.domain)):
+        if value is not None:
+            head += f' {name}="{attribute(value)}"'
+    if not each.enabled:
+        head += ' enabled="false"'
+    inner = ""
+    if each.what is not None:
+        include = [_write(one, "include", namespaces) for one in each.what.include]
+        exclude = [_write(one, "exclude", namespaces) for one in each.what.exclude]
+        inner += f"<what>{''.join(include + exclude)}</what>"
+    for trigger in each.triggers:
+        parts = []
+        for changed in trigger.changed:
+            more = ""
+            for name, wanted in (("from", changed.from_), ("to", changed.to)):
+                if wanted is not None:
+                    more += f' {name}="{attribute(wanted)}"'
+            if changed.by is not None:
+                more += f' by="{Decimal(repr(changed.by)):f}"'
+            parts.append(_write(changed.expression, "changed", namespaces, more))
+        parts += [_write(one, "added", namespaces) for one in trigger.added]
+        parts += [_write(one, "removed", namespaces) for one in trigger.removed]
+        inner += f"<trigger>{''.join(parts)}</trigger>"
+    return f"{head}>{inner}</filter>"
+
+
+def _prefix(written: str, bindings: dict[str, str], namespaces: dict[str, str]) -> str:
+    """The prefix of a namespace in the document that is written; "xml" needs no binding."""
+    urn = bindings.get(written)
+    return written if urn is None else namespaces.setdefault(urn, f"n{len(namespaces) + 1}")
+
+
+def _write(expression: Expression, name: str, namespaces: dict[str, str], more: str = "") -> str:
+    written = expression.text
+    if expression.is_namespace:
+        more = ' type="namespace"'
+    else:
+        bindings = dict(expression.bindings)
+        parts = _QUOTED.split(written)
+        parts[::2] = [
+            _PREFIX.sub(
+                lambda found: f"{_prefix(found[1], bindings, namespaces)}:",
+                part,
+            )
+            for part in parts[::2]
+        ]
+        written = "".join(parts)
+    return f"<{name}{more}>{text(written)}</{name}>"
 
 
 @lru_cache(maxsize=512)

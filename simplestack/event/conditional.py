@@ -1,6 +1,7 @@
 """Conditional notification: what the subscriber has need not be sent again (RFC 5839)."""
 
 from simplestack.event.entity import ANYTHING, entity_tag
+from simplestack.event.filtering import filtered, filtering_of
 from simplestack.event.negotiation import choose, partial_form
 from simplestack.event.partial import partial_tag
 from simplestack.event.states import ACTIVE
@@ -46,4 +47,7 @@ def current_tag(
     if package.partial:
         return partial_tag(package, state, permissions, content_type)
     body = package.full(state, permissions, content_type, now)
+    chosen = filtering_of(record)
+    if chosen is not None and chosen.what is not None:
+        body = filtered(body, chosen.what)
     return entity_tag(body.content_type, body.data)

@@ -17,11 +17,15 @@ class Entity:
     version of the entity to which the entity-tag in the NOTIFY message applies." (RFC 5839 §4)
     """
 
-    __slots__ = ("body", "forms", "tag")
+    __slots__ = ("body", "empty", "forms", "raw", "tag")
 
-    def __init__(self, body: Body, tag: str) -> None:
+    def __init__(self, body: Body, tag: str, raw: Body | None = None, empty: bool = False) -> None:
         self.body = body
         self.tag = tag
+        #: What it was made of: the same, or more where the subscriber has a filter.
+        self.raw = body if raw is None else raw
+        #: Whether a filter has left nothing of it.
+        self.empty = empty
         #: Its partial forms, by the entity-tag of what the subscriber has; "" is the whole.
         self.forms: dict[str, Body] | None = None
 

@@ -5,6 +5,7 @@ from math import inf
 
 from simplestack.documents.errors import DocumentError
 from simplestack.event.entity import Entity, entity_tag, suppresses
+from simplestack.event.filtering import filtered, filtering_of, is_empty, triggered
 from simplestack.event.limits import DEFAULT_LIMITS, Limits
 from simplestack.event.negotiation import allow_events, choose, partial_form
 from simplestack.event.notification import Notification, NotifyRequest, head
@@ -301,7 +302,12 @@ class Notifier:
         else:
             content_type = choose(accept, package.content_types) or package.content_types[0]
             usage.deltas = None
-        return watched.place(usage, content_type, permissions)
+        chosen = filtering_of(usage.subscription)
+        if chosen is None:
+            usage.triggers = ()
+            return watched.place(usage, content_type, permissions)
+        usage.triggers = chosen.triggers
+        return watched.place(usage, content_type, permissions, chosen.what)
 
     def _also(self, changes: ChangeSet, extra: ChangeSet) -> None:
         if extra:
@@ -444,7 +450,11 @@ class Notifier:
             if refreshed and usage.trail is not None and not entry.suppress:
                 # A refresh is told the whole, unless it says that this is known.
                 usage.trail.restart()
-            if before.accept != entry.accept or other_wish(self._packages, before, entry):
+            if (
+                before.accept != entry.accept
+                or before.body != entry.body
+                or other_wish(self._packages, before, entry)
+            ):
                 # Its body type, or what it wants to see, may be another one now.
                 self._retire(usage)
                 self._enrol(usage)
@@ -523,8 +533,8 @@ class Notifier:
                     self._offer(usage, entity, seen, changes, now, out)
             return
         known = view.entity
-        if known is None or known.body != body:
-            known = view.entity = Entity(body, entity_tag(body.content_type, body.data))
+        if known is None or known.raw != body:
+            known = view.entity = _entity(view, body)
         for usage in view.usages:
             # Nobody is told what he was told before, whatever it was meanwhile.
             if usage.entity is not known and not usage.closing:
@@ -541,13 +551,13 @@ class Notifier:
             or (package.partial and view.built != self._turn)
         ):
             body = package.full(self.state, view.permissions, view.content_type, now)
-            if entity is not None and entity.body == body:
+            if entity is not None and entity.raw == body:
                 return entity
             if package.partial:
-                tag = self._tag(package, view)
+                entity = Entity(body, self._tag(package, view))
             else:
-                tag = entity_tag(body.content_type, body.data)
-            entity = view.entity = Entity(body, tag)
+                entity = _entity(view, body)
+            view.entity = entity
             view.built = self._turn
         return entity
 
@@ -588,7 +598,9 @@ class Notifier:
         now: float,
         out: list[Notification],
     ) -> None:
-        """Tell a subscriber of a change, at the pace that he has."""
+        """Tell a subscriber of a change, if he waits for such, at the pace that he has."""
+        if usage.triggers and not _awaited(usage, entity):
+            return
         pace = usage.pace
         if pace is not None and (pace.held is not None or now < pace.ready):
             # "A compliant notifier MUST NOT generate a notification if the interval since the
@@ -626,7 +638,9 @@ class Notifier:
         entity = self._current(usage, now)
         if held is not None and entity is not None and not usage.stale:
             before = usage.entity
-            if before is not None and before.tag == entity.tag != "":
+            if before is not None and (
+                before.tag == entity.tag != "" or (usage.triggers and not _awaited(usage, entity))
+            ):
                 # What had changed is as it was.
                 pace.held = None
                 return
@@ -681,7 +695,10 @@ class Notifier:
                 record = self._lift(usage, changes)
         if not stale:
             if entity is not None:
-                if usage.deltas is not None:
+                if entity.empty and usage.entity is None:
+                    # There is nothing to which a difference could be applied.
+                    body, stale = None, usage.deltas is not None
+                elif usage.deltas is not None:
                     body = self._partly(usage, usage.deltas, entity)
                 elif usage.view is not None and usage.view.steps is not None:
                     body = self._stepwise(usage, usage.view, entity)
@@ -756,7 +773,9 @@ class Notifier:
             entity = self._current(usage, now)
             if entity is not None:
                 tag = entity.tag
-                if not suppresses(record.suppress, tag):
+                if not suppresses(record.suppress, tag) and not (
+                    entity.empty and usage.entity is None
+                ):
                     body = entity.body
                     if usage.deltas is not None:
                         # "When the PA receives a SUBSCRIBE request (refresh or termination)
@@ -852,6 +871,22 @@ class Notifier:
         dialog.usages = tuple([other for other in dialog.usages if other is not usage])
         self._usages.pop(usage.subscription.id, None)
         self._paced.pop(usage, None)
+
+
+def _entity(view: View, raw: Body) -> Entity:
+    """The entity of a view, of which a filter may leave less than is permitted."""
+    if view.what is None:
+        return Entity(raw, entity_tag(raw.content_type, raw.data))
+    body = filtered(raw, view.what)
+    return Entity(body, entity_tag(body.content_type, body.data), raw, is_empty(body))
+
+
+def _awaited(usage: Usage, entity: Entity) -> bool:
+    """Whether one of the triggers of a subscriber has happened since it was told last."""
+    before = usage.entity
+    if before is None or usage.stale:
+        return True
+    return triggered(before.raw.data, entity.raw.data, usage.triggers)
 
 
 def _state_header(status: str, remaining: float) -> str:

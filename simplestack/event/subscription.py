@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from simplestack.event.conditional import condition_of
+from simplestack.event.filtering import MEDIA_TYPE as FILTER_TYPE
+from simplestack.event.filtering import merged
 from simplestack.event.limits import DEFAULT_LIMITS, Limits
 from simplestack.event.negotiation import allow_events, choose, offers, partial_form
 from simplestack.event.pace import RATES, check_rates, paced
@@ -120,7 +122,7 @@ class Subscribing:
             raise SIPError(404)
         granted = self._granted(request, package)
         accept = self._accept(request, package)
-        content_type, body = self._body(request, package)
+        content_type, body = self._body(request, package, incoming.aor, b"")
         target = self._target(request)
         if target is None:
             raise SIPError(400, text="Contact is missing")
@@ -205,7 +207,7 @@ class Subscribing:
         content_type, body = usage.content_type, usage.body
         if request.body:
             # Without a body, the client "does not wish to update the filters" (RFC 4660 §5.2.2).
-            content_type, body = self._body(request, package)
+            content_type, body = self._body(request, package, usage.aor, usage.body)
         # SUBSCRIBE is a target refresh request (RFC 6665 §3.1); the route set stays.
         target = self._target(request) or usage.remote_target
         cseq = request.cseq.number
@@ -304,10 +306,13 @@ class Subscribing:
             )
         return accept
 
-    def _body(self, request: Request, package: IEventPackage) -> tuple[str, bytes]:
-        """The content type and body of the request, if the package understands it.
+    def _body(
+        self, request: Request, package: IEventPackage, aor: str, kept: bytes
+    ) -> tuple[str, bytes]:
+        """The content type and body that the subscription has, if the package understands it.
 
-        RFC 3261 §8.2.3: a body that is not understood and not optional gets 415.
+        RFC 3261 §8.2.3: a body that is not understood and not optional gets 415.  Filters are
+        merged with those that were kept before.
         """
         body = request.body
         if not body:
@@ -317,6 +322,11 @@ class Subscribing:
         understood: tuple[str, ...] = getattr(package, "subscribe_types", ())
         media_type = request.content_type
         if media_type is not None and media_type.type in understood:
+            if media_type.type == FILTER_TYPE:
+                filters = merged(kept, body, aor, package.name)
+                if len(filters) > self.limits.body:
+                    raise SIPError(413, text="the filters together are too long")
+                return (FILTER_TYPE, filters) if filters else ("", b"")
             return request.get("Content-Type") or "", body
         disposition = request.content_disposition
         if disposition is not None and not disposition.required:

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterator
 
+from simplestack.documents.filters import Trigger, What
 from simplestack.event.entity import Entity
 from simplestack.event.notification import Notification
 from simplestack.event.pace import Pace
@@ -45,6 +46,7 @@ class Usage:
         "subscription",
         "told",
         "trail",
+        "triggers",
         "unreleased",
         "version",
         "view",
@@ -60,6 +62,8 @@ class Usage:
         self.entity: Entity | None = None
         #: The form in which it is told parts of the state; None where it is told all of it.
         self.deltas: Deltas | None = None
+        #: What must happen before it is told; () is any change (RFC 4661 §3.6).
+        self.triggers: tuple[Trigger, ...] = ()
         #: The rates that it has asked for (RFC 6446); None for none.
         self.pace: Pace | None = None
         #: The part of NOTIFY that stays the same; None where it must be made anew.
@@ -110,13 +114,20 @@ class View:
         "tag",
         "tagged",
         "usages",
+        "what",
     )
 
     def __init__(
-        self, content_type: str, permissions: Hashable, steps: Steps | None = None
+        self,
+        content_type: str,
+        permissions: Hashable,
+        what: What | None = None,
+        steps: Steps | None = None,
     ) -> None:
         self.content_type = content_type
         self.permissions = permissions
+        #: Of what they show, what is wanted; None for all (RFC 4661 §3.5).
+        self.what = what
         #: What says to each subscriber what is new to him; None where all are told the same.
         self.steps = steps
         #: Full state as everybody who looks through this view was told it, or is being told.
@@ -141,7 +152,7 @@ class Watched:
         self.name = name
         self.package = package
         self._steps: Steps | None = getattr(package, "told", None)
-        self.views: dict[tuple[str, Hashable], View] = {}
+        self.views: dict[tuple[str, Hashable, What | None], View] = {}
         #: Usages without a view: pending ones, and loaded ones that nobody looked at yet.
         self.others: dict[Usage, None] = {}
         #: Whether ``others`` may hold active ones.
@@ -167,12 +178,14 @@ class Watched:
         if self.due is None or self.due > now:
             self.timed = False
 
-    def place(self, usage: Usage, content_type: str, permissions: Hashable) -> View:
-        """Put a usage where it sees what these permissions show."""
-        key = (content_type, permissions)
+    def place(
+        self, usage: Usage, content_type: str, permissions: Hashable, what: What | None = None
+    ) -> View:
+        """Put a usage where it sees what these permissions show, and of that what it wants."""
+        key = (content_type, permissions, what)
         view = self.views.get(key)
         if view is None:
-            view = self.views[key] = View(content_type, permissions, self._steps)
+            view = self.views[key] = View(content_type, permissions, what, self._steps)
         if usage.view is not view:
             self.leave(usage)
             usage.view = view
@@ -191,6 +204,6 @@ class Watched:
         usage.view = None
         view.usages.pop(usage, None)
         if not view.usages:
-            key = (view.content_type, view.permissions)
+            key = (view.content_type, view.permissions, view.what)
             if self.views.get(key) is view:
                 del self.views[key]

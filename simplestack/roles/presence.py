@@ -8,6 +8,7 @@ from zope.interface import implementer
 
 from simplestack.documents.pidf import MEDIA_TYPE
 from simplestack.documents.presrules import identity_key
+from simplestack.event.filtering import MEDIA_TYPE as FILTER_TYPE
 from simplestack.event.partialpresence import PARTIAL_TYPE, PRESENCE_DELTAS, patched
 from simplestack.event.publication import EventStateCompositor
 from simplestack.interfaces import (
@@ -45,6 +46,8 @@ class PresencePackage:
 
     name = _PACKAGE
     content_types: tuple[str, ...] = (MEDIA_TYPE,)
+    #: Watcher filters (RFC 4660).
+    subscribe_types = (FILTER_TYPE,)
     #: Partial notification (RFC 5263).
     deltas = {MEDIA_TYPE: PRESENCE_DELTAS}
     partial = False

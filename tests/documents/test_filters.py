@@ -48,6 +48,47 @@ def include(expression: str) -> Expression:
 
 
 class FilterTests(SynchronousTestCase):
+    def test_writing(self) -> None:
+        """What is written is read as the same filters, with prefixes of its own."""
+        for example in examples("filter-set"):
+            if example.file == "rfc4661/6.5-01.xml":
+                continue
+            read = parse_filter_set(example.data)
+            data = read.to_bytes()
+            Schema("simple-filter").validate(parse_content(data))
+            again = parse_filter_set(data)
+            self.assertEqual(again.to_bytes(), data)
+            self.assertEqual(
+                [(f.id, f.uri, f.domain, f.enabled, len(f.triggers)) for f in read.filters],
+                [(f.id, f.uri, f.domain, f.enabled, len(f.triggers)) for f in again.filters],
+            )
+
+    def test_writing_values(self) -> None:
+        """Values of triggers and literals in conditions stay as they are."""
+        data = filter_set(
+            '<filter id="a&amp;" domain="x.org" enabled="false"><trigger>'
+            '<changed from="&lt;a&quot;" to="b" by="0.00000012">//pidf:basic</changed>'
+            '<added>//pidf:tuple[pidf:contact="pidf:x//y//z"]</added></trigger></filter>'
+        )
+        (read,) = parse_filter_set(data).filters
+        (again,) = parse_filter_set(FilterSet((read,)).to_bytes()).filters
+        one, other = read.triggers[0].changed[0], again.triggers[0].changed[0]
+        self.assertEqual((one.from_, one.to, one.by), (other.from_, other.to, other.by))
+        self.assertEqual((read.id, read.domain, read.enabled), (again.id, again.domain, False))
+        self.assertIn('"pidf:x//y//z"', again.triggers[0].added[0].text)
+
+    def test_limits(self) -> None:
+        """40 expressions (RFC 4660 §8), and few steps of any depth in each, are taken."""
+        inner = "<include>//pidf:a</include>"
+        for count, taken in ((40, True), (41, False)):
+            data = filter_set(f'<filter id="a"><what>{inner * count}</what></filter>')
+            if taken:
+                parse_filter_set(data)
+            else:
+                self.assertRaises(FilterError, parse_filter_set, data)
+        include("//*//*")
+        self.assertRaises(FilterError, include, "//*//*//*")
+
     def test_examples(self) -> None:
         """The filters of RFC 4660 and RFC 4661 are valid and read, but for an unbound prefix."""
         count = 0

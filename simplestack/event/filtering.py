@@ -1,0 +1,369 @@
+"""Watcher filters: what of the state a subscriber wants, and when (RFC 4660, RFC 4661).
+
+A filter is applied to the document that the subscriber may see, and takes away from it; so
+whatever it says it shows nothing that privacy hides.
+"""
+
+from copy import deepcopy
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from lxml import etree
+
+from simplestack.documents import namespaces as ns
+from simplestack.documents.commonpolicy import domain_key, domain_of, identity_key
+from simplestack.documents.errors import DocumentError, SchemaError
+from simplestack.documents.filters import (
+    MEDIA_TYPE,
+    Changed,
+    Expression,
+    Filter,
+    FilterSet,
+    Trigger,
+    What,
+    merge,
+    parse_filter_set,
+)
+from simplestack.documents.pidf import parse_presence
+from simplestack.documents.schema import Schema
+from simplestack.documents.xml import parse_content, serialize
+from simplestack.interfaces import Body
+from simplestack.sip.errors import SIPError
+from simplestack.state import Subscription
+
+__all__ = [
+    "MEDIA_TYPE",
+    "Filtering",
+    "filtered",
+    "filtering_of",
+    "is_empty",
+    "merged",
+    "triggered",
+]
+
+_PIDF: Final = f"{{{ns.PIDF}}}"
+_DM: Final = f"{{{ns.DATA_MODEL}}}"
+#: What the schema of an element wants of it: attributes, and children with their content.
+_ATTRIBUTES: Final = {
+    f"{_PIDF}presence": frozenset({"entity"}),
+    f"{_PIDF}tuple": frozenset({"id"}),
+    f"{_DM}person": frozenset({"id"}),
+    f"{_DM}device": frozenset({"id"}),
+}
+_CHILDREN: Final = {
+    f"{_PIDF}tuple": frozenset({f"{_PIDF}status"}),
+    f"{_PIDF}status": frozenset({f"{_PIDF}basic"}),
+    f"{_DM}device": frozenset({f"{_DM}deviceID"}),
+}
+_SCHEMA: Final = Schema("all-presence")
+#: By these attributes two documents have the same element; else by its place among its like.
+_IDENTIFYING: Final = ("id", "uri", "name")
+
+
+class Filtering(NamedTuple):
+    """The filter that counts for one resource; equal ones share a view."""
+
+    what: What | None = None
+    triggers: tuple[Trigger, ...] = ()
+
+
+# The body of a SUBSCRIBE.
+
+
+def merged(kept: bytes, body: bytes, aor: str, package: str) -> bytes:
+    """The filters of a subscription after a SUBSCRIBE with ``body``; b"" for none.
+
+    ``kept`` are those that it has.  Filters are added, replaced, switched and removed by their
+    ids (RFC 4660 §3.3.3).
+
+    :raises SIPError: 488 where a filter is not understood or can't be (RFC 4660 §5.4).
+    """
+    try:
+        update = parse_filter_set(body)
+        if update.package not in (None, package):
+            raise SIPError(488, text=f"a filter for {update.package[:40]}, not {package}")
+        filters = merge(_read(kept) if kept else (), update)
+    except DocumentError as error:
+        raise SIPError(488, text=str(error)[:200]) from None
+    if len([each for each in filters if each.domain is None and _is_for(each, aor)]) > 1:
+        # "there can only be one filter applicable to a single resource" (RFC 4660 §3.3.1)
+        raise SIPError(488, text=f"two filters are for {aor}")
+    if not filters:
+        return b""
+    whole = FilterSet(filters).to_bytes()
+    try:
+        _read(whole)
+    except DocumentError as error:
+        raise SIPError(488, text=str(error)[:200]) from None
+    return whole
+
+
+@lru_cache(256)
+def _read(body: bytes) -> tuple[Filter, ...]:
+    return parse_filter_set(body).filters
+
+
+def filtering_of(subscription: Subscription) -> Filtering | None:
+    """The filter of a subscription, if it has one that counts."""
+    if not subscription.body or subscription.content_type != MEDIA_TYPE:
+        return None
+    return _filtering(subscription.body, subscription.aor)
+
+
+@lru_cache(1024)
+def _filtering(body: bytes, aor: str) -> Filtering | None:
+    """The filter that counts for an AOR, of those of a subscription; None for none.
+
+    "If an individual resource-specific filter is present along with the domain filter, this
+    resource-specific filter overrides any domain-specific filter" (RFC 4660 §3.3.2).  Those for
+    other resources and domains, and disabled ones, are ignored (§5.2.1, §5.3).
+    """
+    try:
+        filters = [each for each in _read(body) if each.enabled and _is_for(each, aor)]
+    except DocumentError:
+        return None
+    # The domain's come last.
+    for each in sorted(filters, key=lambda each: each.domain is not None):
+        what = each.what
+        if what is not None and not (what.include or what.exclude):
+            # "If a <what> or <trigger> element is empty, the notifier proceeds as if the
+            # element did not exist." (RFC 4660 §5.4)
+            what = None
+        if what is not None or each.triggers:
+            return Filtering(what, each.triggers)
+    return None
+
+
+def _is_for(each: Filter, aor: str) -> bool:
+    if each.domain is not None:
+        return domain_key(each.domain) == domain_of(aor)
+    if each.uri is None:
+        return True
+    scheme, _, rest = each.uri.partition(":")
+    # A presentity is named by a pres URI or by its address-of-record (RFC 3856 §5).
+    uri = f"sip:{rest}" if scheme.lower() in ("pres", "sips") else each.uri
+    return identity_key(uri) == identity_key(aor)
+
+
+# Content.
+
+
+@lru_cache(64)
+def filtered(body: Body, what: What) -> Body:
+    """The part of a presence document that is wanted (RFC 4660 §5.3.1)."""
+    try:
+        root = parse_content(body.data)
+        valid = _is_valid(root)
+        if what.include:
+            root = _included(root, what.include, valid)
+        for expression in what.exclude:
+            # "if the step in applying the <exclude> element value to an XML document results in
+            # an invalid document according to the schema, that step MUST be reversed"
+            # (RFC 4661 §3.5.2)
+            before = deepcopy(root)
+            if not _exclude(root, expression) or (valid and not _is_valid(root)):
+                root = before
+        return body._replace(data=parse_presence(serialize(root)).to_bytes())
+    except (DocumentError, etree.XPathError):
+        # "In case of an erroneous expression … the notifier either ignores the filter
+        # definition or terminates the subscription" (RFC 4660 §5.4): it is what he may see.
+        return body
+
+
+def is_empty(body: Body) -> bool:
+    """Whether nothing of a document is left: "the NOTIFY MUST be sent with empty contents"
+    (RFC 4660 §5.3.1), if it is the first.
+    """
+    return body.data.endswith(b'"></presence>')
+
+
+def _is_valid(root: etree._Element) -> bool:
+    try:
+        _SCHEMA.validate(root)
+    except SchemaError:
+        return False
+    return True
+
+
+def _included(root: etree._Element, include: tuple[Expression, ...], valid: bool) -> etree._Element:
+    """What is selected, with all around it that makes the document valid."""
+    made = deepcopy(root)
+    wanted = _Wanted(made, include)
+    wanted.prune(made)
+    if valid and not _is_valid(made):
+        # "the notifier MUST add elements and attributes, along with their values, from the
+        # original XML document into the newly formulated one in order for it to be valid."
+        made = deepcopy(root)
+        wanted = _Wanted(made, include)
+        for child in list(made):
+            if child not in wanted.around and child not in wanted.whole | wanted.bare:
+                made.remove(child)
+    return made
+
+
+class _Wanted:
+    """What the expressions select in a tree: elements, and the attributes of some."""
+
+    def __init__(self, root: etree._Element, include: tuple[Expression, ...]) -> None:
+        #: Elements with all that is in them.
+        self.whole: set[etree._Element] = set()
+        #: Elements with their attributes and text, but not with other elements.
+        self.bare: set[etree._Element] = set()
+        #: Elements that contain something selected.
+        self.around: set[etree._Element] = {root}
+        self.attributes: dict[etree._Element, set[str]] = {}
+        for expression in include:
+            for found in expression.select(root):
+                if isinstance(found, etree._Element):
+                    (self.bare if expression.is_namespace else self.whole).add(found)
+                    node = found.getparent()
+                else:
+                    node, name = _attribute(found)
+                    if node is not None:
+                        self.attributes.setdefault(node, set()).add(name)
+                while node is not None and node not in self.around:
+                    self.around.add(node)
+                    node = node.getparent()
+
+    def prune(self, node: etree._Element) -> None:
+        """Take away what is not selected, and not needed for what is."""
+        if node in self.whole:
+            return
+        if node not in self.bare:
+            needed = _ATTRIBUTES.get(node.tag, frozenset()) | self.attributes.get(node, set())
+            if node.tag in _ATTRIBUTES or node in self.attributes or node.tag.startswith(_PIDF):
+                for name in [name for name in node.attrib if name not in needed]:
+                    del node.attrib[name]
+            if len(node):
+                node.text = None
+        children = _CHILDREN.get(node.tag, frozenset())
+        for child in list(node):
+            if child in self.whole or child in self.bare or child in self.around:
+                self.prune(child)
+            elif child.tag in children:
+                self._reduce(child)
+            else:
+                node.remove(child)
+
+    def _reduce(self, node: etree._Element) -> None:
+        """Keep of an element that must be there what it must contain."""
+        children = _CHILDREN.get(node.tag)
+        if children is not None:
+            for child in list(node):
+                if child.tag not in children:
+                    node.remove(child)
+
+
+def _exclude(root: etree._Element, expression: Expression) -> bool:
+    """Take away what an expression selects; False where it must not be taken away."""
+    for found in expression.select(root):
+        if isinstance(found, etree._Element):
+            parent = found.getparent()
+            if parent is None or found.tag in _CHILDREN.get(parent.tag, ()):
+                return False
+            parent.remove(found)
+        else:
+            node, name = _attribute(found)
+            if node is not None:
+                if name in _ATTRIBUTES.get(node.tag, ()):
+                    return False
+                if name in node.attrib:
+                    del node.attrib[name]
+    return True
+
+
+def _attribute(found: str) -> tuple[etree._Element | None, str]:
+    """The element and the name of an attribute that was selected."""
+    parent = getattr(found, "getparent", lambda: None)()
+    name = getattr(found, "attrname", None)
+    return (parent, str(name)) if isinstance(parent, etree._Element) and name else (None, "")
+
+
+# Triggers.
+
+
+@lru_cache(64)
+def triggered(before: bytes, after: bytes, triggers: tuple[Trigger, ...]) -> bool:
+    """Whether one of the triggers has happened between two documents that a watcher may see.
+
+    The first is "the raw version of the most recent XML document that was sent to the
+    subscriber, before the filters were applied to it" (RFC 4661 §3.6.1).
+    """
+    try:
+        old, new = parse_content(before), parse_content(after)
+        return any(_happened(trigger, old, new) for trigger in triggers)
+    except (DocumentError, etree.XPathError):
+        return True
+
+
+def _happened(trigger: Trigger, old: etree._Element, new: etree._Element) -> bool:
+    """All that a trigger asks for (RFC 4661 §3.6)."""
+    return (
+        all(_has_changed(each, old, new) for each in trigger.changed)
+        and all(_values(each, new).keys() - _values(each, old).keys() for each in trigger.added)
+        and all(_values(each, old).keys() - _values(each, new).keys() for each in trigger.removed)
+    )
+
+
+def _has_changed(changed: Changed, old: etree._Element, new: etree._Element) -> bool:
+    before = _values(changed.expression, old)
+    return any(
+        key in before and before[key] != value and _is_so(changed, before[key], value)
+        for key, value in _values(changed.expression, new).items()
+    )
+
+
+def _is_so(changed: Changed, before: str, after: str) -> bool:
+    if changed.from_ is not None and not _equal(changed.from_, before):
+        return False
+    if changed.to is not None and not _equal(changed.to, after):
+        return False
+    if changed.by is not None:
+        try:
+            return abs(float(after) - float(before)) >= abs(changed.by)
+        except ValueError:
+            return False
+    return True
+
+
+def _equal(wanted: str, value: str) -> bool:
+    # The example of RFC 4661 §6.2 writes OPEN for the value "open".
+    wanted, value = wanted.strip().casefold(), value.casefold()
+    if wanted == value:
+        return True
+    try:
+        return float(wanted) == float(value)
+    except ValueError:
+        return False
+
+
+def _values(expression: Expression, root: etree._Element) -> dict[object, str]:
+    """What an expression selects: the same things in two documents have the same key."""
+    values: dict[object, str] = {}
+    for found in expression.select(root):
+        if isinstance(found, etree._Element):
+            if len(found):
+                value = etree.tostring(found, method="c14n", with_tail=False).decode()
+            else:
+                value = (found.text or "").strip()
+            values[_key(found)] = value
+        else:
+            node, name = _attribute(found)
+            if node is not None:
+                values[_key(node), name] = str(found).strip()
+    return values
+
+
+def _key(node: etree._Element) -> tuple[object, ...]:
+    """The way to an element from the root."""
+    key: list[object] = []
+    here: etree._Element | None = node
+    while here is not None:
+        identity: object = next(
+            ((name, here.get(name)) for name in _IDENTIFYING if here.get(name) is not None), None
+        )
+        if identity is None:
+            identity = sum(1 for _ in here.itersiblings(here.tag, preceding=True))
+        key.append((here.tag, identity))
+        here = here.getparent()
+    return tuple(key)
