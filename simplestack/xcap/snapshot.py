@@ -26,7 +26,7 @@ from simplestack.xcap.server import XCAPServer
 __all__ = ["Snapshot", "changes_between", "take"]
 
 #: Documents up to this size are compared; of larger ones clients fetch the new version.
-_COMPARED: Final = 65_536
+_COMPARED: Final = 16_384
 #: What contents of elements and patches may have in one notification; more is left out.
 _SHOWN: Final = 32_768
 _SAFE: Final = "/:@!$&'()*+,;=~"
@@ -187,8 +187,10 @@ def changes_between(
             before = next(
                 (old.documents[selector] for old in trail if selector in old.documents), None
             )
-            if after is None or before is None or before.entity_tag != after.entity_tag:
-                changes.append(_reference(selector, before, after))
+            if before is not None and after is not None and before.entity_tag == after.entity_tag:
+                # He may have it already, or know nothing of it.
+                before = None
+            changes.append(_reference(selector, before, after))
     if whole:
         told = {each.selector for each in changes}
         changes += [

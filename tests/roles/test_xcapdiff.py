@@ -156,6 +156,17 @@ class ExamplesTests(Case):
         (change,) = told(request).changes
         self.assertEqual(change, DocumentChange(INDEX, "63hjjsll", "7ahggs"))
 
+    def test_created_while_it_waits(self) -> None:
+        """What came into being after the last answer is told of, though it changes no more."""
+        first = self.subscribed(HOME)
+        self.agent.put(document(b"<doc/>", "1", "other"))
+        self.agent.put(document(FIRST, "2"))
+        (request,) = self.agent.answer(first)
+        self.assertEqual(
+            told(request).changes,
+            (DocumentChange(INDEX, "2", "7ahggs"), DocumentChange(HOME + "other", "1")),
+        )
+
     def test_default_mode(self) -> None:
         """The rule: "the notifier MUST default to the "no-patching" mode"; so it does for unknown ones."""
         for mode in ("", "lossy"):
@@ -533,7 +544,7 @@ _EVENTS: st.SearchStrategy[tuple[str, object, list[bytes]]] = st.one_of(
 class SynchronizationTests(Case):
     """Whatever happens, a client ends with the documents as they are (RFC 5875 §4.8)."""
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=100, deadline=None)
     @given(
         st.sampled_from(["no-patching", "xcap-patching", "aggregate"]),
         st.lists(_EVENTS, max_size=14),
