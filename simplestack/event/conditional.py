@@ -1,5 +1,6 @@
 """Conditional notification: what the subscriber has need not be sent again (RFC 5839)."""
 
+from simplestack.event.coding import coded_tag
 from simplestack.event.entity import ANYTHING, entity_tag
 from simplestack.event.filtering import filtered, filtering_of
 from simplestack.event.negotiation import choose, partial_form
@@ -38,6 +39,10 @@ def current_tag(
     """The entity-tag of what a subscriber may see now; "" while that is nothing."""
     if record.status != ACTIVE:
         return ""
+    return coded_tag(_tag(package, state, record, now), record.accept_encoding)
+
+
+def _tag(package: IEventPackage, state: ResourceState, record: Subscription, now: float) -> str:
     permissions = decide(package, state, record, now).permissions
     form = partial_form(record.accept, package)
     if form is not None:

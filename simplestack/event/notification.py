@@ -3,6 +3,7 @@
 from functools import lru_cache
 from typing import NamedTuple
 
+from simplestack.event.coding import SMALLEST, choose_coding, encode
 from simplestack.interfaces import Body
 from simplestack.state import Subscription
 from simplestack.transaction.dialog import routing
@@ -85,10 +86,17 @@ class NotifyRequest:
         """The octets of the request for this flow."""
         body = self._body
         if body is None:
-            content, data = _content("", self._tag), b""
+            content, data = _content("", self._tag, ""), b""
         else:
-            content = _content(body.content_type, self._tag)
             data = body.data if body.tail is None else body.render(self._version)
+            used = ""
+            accepted = self.subscription.accept_encoding
+            if accepted and len(data) >= SMALLEST:
+                coding = choose_coding(accepted)
+                coded = encode(coding, data) if coding else data
+                if len(coded) < len(data):
+                    data, used = coded, coding
+            content = _content(body.content_type, self._tag, used)
         return self._head % (
             via(flow, branch).encode(),
             self.cseq,
@@ -100,11 +108,13 @@ class NotifyRequest:
 
 
 @lru_cache(1024)
-def _content(content_type: str, tag: str) -> bytes:
+def _content(content_type: str, tag: str, coding: str) -> bytes:
     """The header fields of an entity: all who are sent it share them."""
     lines = f"SIP-ETag: {tag}\r\n" if tag else ""
     if content_type:
         lines += f"Content-Type: {content_type}\r\n"
+    if coding:
+        lines += f"Content-Encoding: {coding}\r\n"
     return lines.encode()
 
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Hashable, Iterable, Mapping
 from math import inf
 
 from simplestack.documents.errors import DocumentError
+from simplestack.event.coding import coded_tag
 from simplestack.event.entity import Entity, entity_tag, suppresses
 from simplestack.event.filtering import filtered, filtering_of, is_empty, triggered
 from simplestack.event.limits import DEFAULT_LIMITS, Limits
@@ -240,7 +241,7 @@ class Notifier:
     ) -> NotifyRequest:
         dialog = usage.dialog
         dialog.outstanding = usage
-        usage.sent = notification.tag
+        usage.sent = notification.tag.partition("-")[0]
         dialog.cseq = cseq = dialog.cseq + 1
         if usage.head is None:
             usage.head = head(usage.subscription, self._events, self._require)
@@ -574,7 +575,8 @@ class Notifier:
         if not condition:
             return False
         entity = self._current(usage, now)
-        return suppresses(condition, "" if entity is None else entity.tag)
+        tag = "" if entity is None else entity.tag
+        return suppresses(condition, coded_tag(tag, usage.subscription.accept_encoding))
 
     def _current(self, usage: Usage, now: float) -> Entity | None:
         """The state that a usage may see; None while it is pending."""
@@ -680,6 +682,8 @@ class Notifier:
         body, tag = (None, "") if entity is None else (entity.body, entity.tag)
         stale = False
         record = usage.subscription
+        if record.accept_encoding:
+            tag = coded_tag(tag, record.accept_encoding)
         if record.suppress:
             if suppresses(record.suppress, tag):
                 # "As long as the condition remains true, and there are no reportable changes in
@@ -772,7 +776,7 @@ class Notifier:
             self._enrol(usage)
             entity = self._current(usage, now)
             if entity is not None:
-                tag = entity.tag
+                tag = coded_tag(entity.tag, record.accept_encoding)
                 if not suppresses(record.suppress, tag) and not (
                     entity.empty and usage.entity is None
                 ):

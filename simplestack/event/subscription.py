@@ -171,6 +171,7 @@ class Subscribing:
             flow=incoming.flow,
             by_flow=1 if incoming.by_flow else 0,
             user_agent=(request.get("User-Agent") or "")[:_SHOWN],
+            accept_encoding=", ".join(request.headers.get("Accept-Encoding", ())),
         )
         # What it asks for must be understood.
         narrow(package, decision, record)
@@ -223,6 +224,7 @@ class Subscribing:
             expires_at=now + granted,
             flow=incoming.flow,
             by_flow=by_flow,
+            accept_encoding=", ".join(request.headers.get("Accept-Encoding", ())),
             suppress="",
         )
         if "Suppress-If-Match" in request.headers:
@@ -360,6 +362,7 @@ class Subscribing:
             + len(record.event_params)
             + len(record.accept)
             + len(record.content_type)
+            + len(record.accept_encoding)
             + len(record.suppress)
         )
         if length > self.limits.head:
