@@ -99,7 +99,11 @@ class IEventPackage(Interface):
 
 
 class IRole(Interface):
-    """A role of the service, on its own line of the operator's ``.tac``."""
+    """A role of the service, on its own line of the operator's ``.tac``.
+
+    A role may have an attribute ``publish_types``: the types of PUBLISH bodies that it takes.
+    Without it, OPTIONS names none.
+    """
 
     name = Attribute("str: the name that ``--roles`` knows it by.")
     methods = Attribute("frozenset[str]: the SIP methods that it decides.")

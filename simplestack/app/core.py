@@ -4,7 +4,7 @@ Time comes by two clocks: the wall clock for what expires, the monotonic one for
 """
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from simplestack.app.authentication import Authenticator
@@ -22,7 +22,7 @@ from simplestack.app.xcapturn import XCAPService
 from simplestack.event.limits import Limits as SubscriptionLimits
 from simplestack.event.notifier import Notifier
 from simplestack.event.subscription import Subscribing
-from simplestack.interfaces import ICredentialSource, IRole, IStore
+from simplestack.interfaces import ICredentialSource, IEventPackage, IRole, IStore
 from simplestack.net.identifiers import RandomIdentifiers
 from simplestack.roles.lists import ResourceLists
 from simplestack.roles.xcap import XCAP
@@ -133,7 +133,7 @@ class Core:
         self.capabilities = Capabilities(
             methods=(*decides, "OPTIONS"),
             domains=settings.domains,
-            content_types={},
+            content_types=self._content_types(packages),
             extensions=extensions,
             # No template-packages (RFC 6665 §4.4.4).
             events=tuple([name for name in packages if "." not in name]),
@@ -169,6 +169,22 @@ class Core:
                     documents=store.documents,
                     origins=settings.xcap_origins,
                 )
+
+    def _content_types(self, packages: Mapping[str, IEventPackage]) -> dict[str, tuple[str, ...]]:
+        """The types of bodies that requests may have, by method."""
+        lists = () if self.lists is None else self.lists.packages.values()
+        return {
+            "PUBLISH": tuple(
+                [each for role in self.roles for each in getattr(role, "publish_types", ())]
+            ),
+            "SUBSCRIBE": tuple(
+                [
+                    each
+                    for package in (*packages.values(), *lists)
+                    for each in getattr(package, "subscribe_types", ())
+                ]
+            ),
+        }
 
     def connect(self, ways: Ways) -> None:
         """Send NOTIFY requests by these ways."""

@@ -172,6 +172,11 @@ class PresenceAgent:
             max_publications=max_publications,
         )
 
+    @property
+    def publish_types(self) -> tuple[str, ...]:
+        """The types of PUBLISH bodies."""
+        return self.compositor.content_types
+
     def decide(
         self, incoming: Incoming, state: ResourceState, now: float, identifiers: Identifiers
     ) -> Outcome[Response]:

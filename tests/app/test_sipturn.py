@@ -115,6 +115,23 @@ class ChecksTests(SynchronousTestCase):
         self.assertEqual(
             set(answer.get_all("Supported")), set(self.world.core.capabilities.extensions)
         )
+        # A body of each type in Accept is not refused for its type, of another it is.
+        accepted = answer.get_all("Accept")
+        self.assertIn("application/pidf+xml", accepted)
+        refused = self.phone_publishes("text/plain")
+        self.assertEqual(refused.status, 415)
+        for media_type in refused.get_all("Accept"):
+            self.assertIn(media_type, accepted)
+            self.assertNotEqual(self.phone_publishes(media_type).status, 415, media_type)
+        packages = [package for role in self.world.core.roles for package in role.packages]
+        for package in packages:
+            self.assertLessEqual(set(getattr(package, "subscribe_types", ())), set(accepted))
+
+    def phone_publishes(self, media_type: str) -> Response:
+        """The answer to a PUBLISH with a body of this type."""
+        return self.world.phone("alice@example.com").ask(
+            "PUBLISH", ALICE, {"Event": ["presence"], "Content-Type": [media_type]}, b"x"
+        )
 
     def test_syntax(self) -> None:
         """§8.2, §21.4.1: a bad field of the request is named in the Warning of a 400."""
