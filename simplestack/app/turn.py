@@ -363,7 +363,7 @@ class Turns:
                 self._forgive(aor, identifier)
             if ok and self.attendant is not None:
                 self.attendant.answered(aor)
-            if response is not None and "Event" in response.headers:
+            if response is not None and response.first("Event") is not None:
                 self._repace(resident, identifier, response, now)
         else:
             self._judge(resident, identifier, response, transport, now)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from simplestack.sip.errors import REASONS, ParseError, SIPError
 from simplestack.sip.fields import WarningValue, parse_name_addr
-from simplestack.sip.grammar import TOKEN, integer, is_token
+from simplestack.sip.grammar import TOKEN, integer, is_token, remember
 from simplestack.sip.headerfields import HeaderFields
-from simplestack.sip.headers import KNOWN, canonical
+from simplestack.sip.headers import COMPACT, KNOWN, canonical
 from simplestack.sip.uri import Uri, parse_uri
 from simplestack.sip.validation import METHODS, validate_request, validate_response
 
@@ -191,6 +191,11 @@ class Response(Message):
         text = self._unread
         at = text.find(f"\r\n{name}: ")
         if at < 0:
+            if text:
+                # Written otherwise, or not there?
+                lower = text.lower()
+                if not any(spelling in lower for spelling in _spellings(name)):
+                    return None
             return self.get(name)
         at += len(name) + 4
         end = text.find("\r\n", at)
@@ -301,6 +306,17 @@ def _plain_response(data: bytes, limits: Limits) -> Response | None:
     del response.headers
     response._unread = fields.decode("utf-8", "surrogateescape")
     return response
+
+
+@remember(64)
+def _spellings(name: str) -> tuple[str, ...]:
+    """What a line begins with that has this field, in lower case: its name, its compact form."""
+    return tuple(
+        [
+            f"\r\n{spelling}:"
+            for spelling in (name.lower(), *[c for c, full in COMPACT.items() if full == name])
+        ]
+    )
 
 
 def _fields(text: str) -> dict[str, list[str]]:

@@ -56,6 +56,7 @@ class ReadingTests(SynchronousTestCase):
             "v:SIP/2.0/UDP b.example",
             "CSeq:  7 NOTIFY ",
             "to: <sip:a@a.example>",
+            "I: x",
             "Content-Length: 0",
         )
         response = parse_message("\r\n".join([*lines, "", ""]).encode())
@@ -63,12 +64,14 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual(response.first("CSeq"), "7 NOTIFY")
         self.assertEqual(response.first("To"), "<sip:a@a.example>")
         self.assertIsNone(response.first("From"))
+        self.assertEqual(response.first("Call-ID"), "x")
         self.assertEqual(
             response.headers,
             {
                 "Via": ["SIP/2.0/UDP a.example;branch=z9hG4bK1", "SIP/2.0/UDP b.example"],
                 "CSeq": ["7 NOTIFY"],
                 "To": ["<sip:a@a.example>"],
+                "Call-ID": ["x"],
                 "Content-Length": ["0"],
             },
         )
