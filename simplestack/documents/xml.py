@@ -1,5 +1,6 @@
 """The one XML parser: UTF-8 only, no DTD, no entities, no network, bounded."""
 
+from functools import cache
 from typing import Final, NamedTuple
 
 from lxml import etree
@@ -172,10 +173,11 @@ def _too_deep(limits: Limits) -> XMLError:
     return XMLError("too-deep", f"the document has more than {limits.depth} levels of elements")
 
 
+@cache
+def _level(depth: int) -> etree.XPath:
+    return etree.XPath(f"boolean({'/*' * (depth + 1)})")
+
+
 def _deeper_than(root: etree._Element, depth: int) -> bool:
-    level = [root]
-    for _ in range(depth):
-        level = [child for element in level for child in element]
-        if not level:
-            return False
-    return True
+    # Level by level, in libxml2: in Python each element would become an object.
+    return bool(_level(depth)(root))

@@ -54,6 +54,9 @@ class ApplicationUsage:
             )
         if self.schema is not None:
             self.schema.validate(root)
+            if document.body.count(b"xmlns") > 1:
+                # With one namespace there is nothing in extension points.
+                self.schema.check_known(root)
         self.constrain(document, root, documents)
 
     def constrain(self, document: Document, root: Any, documents: Mapping[str, Document]) -> None:

@@ -207,6 +207,39 @@ class ConflictTests(SynchronousTestCase):
         owner = Owner()
         owner.has(INDEX, lists(b'<list><x xmlns="urn:unknown" y="z"/></list>'), LISTS)
 
+    def test_extensions_that_are_not(self) -> None:
+        """§8.2.5: what a known namespace does not declare is an error, also where it could be
+        anything: in documents, elements and attributes.
+        """
+        owner = Owner()
+        presence = "/pidf-manipulation/users/sip:bill@example.com/index"
+        pidf = (
+            '<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:bill@example.com"'
+            ' xmlns:r="urn:ietf:params:xml:ns:pidf:rpid" xmlns:u="urn:unknown"'
+            ' xmlns:dm="urn:ietf:params:xml:ns:pidf:data-model">'
+            '<tuple id="a"><status><basic>open</basic>%s</status></tuple></presence>'
+        )
+        for bad in ("<r:mode/>", "<u:x><r:mode/></u:x>", '<u:x r:mode="1"/>', "<dm:x/>"):
+            put = owner.put(presence, (pidf % bad).encode(), "application/pidf+xml")
+            self.assertEqual((put.status, put.condition), (409, "schema-validation-error"), bad)
+        owner.has(presence, (pidf % "<u:x><u:mode/></u:x>").encode(), "application/pidf+xml")
+        node = presence + "/~~/presence/tuple/status/*%5b2%5d"
+        put = owner.put(node, b'<u:x xmlns:u="urn:unknown"><r:mode/></u:x>')
+        self.assertEqual((put.status, put.condition), (409, "schema-validation-error"))
+        self.assertEqual(owner.put(node, b'<u:x u:known="no"><r:mood/></u:x>').status, 409)
+        self.assertEqual(owner.put(node, b"<u:x><r:mood><r:happy/></r:mood></u:x>").status, 200)
+        rules = (
+            b'<cp:ruleset xmlns:cp="urn:ietf:params:xml:ns:common-policy"'
+            b' xmlns="urn:ietf:params:xml:ns:pres-rules"><cp:rule id="a"><cp:actions>%b'
+            b"</cp:actions></cp:rule></cp:ruleset>"
+        )
+        index = "/pres-rules/users/sip:bill@example.com/index"
+        put = owner.put(index, rules % b"<sub-handing>allow</sub-handing>", RULES)
+        self.assertEqual((put.status, put.condition), (409, "schema-validation-error"))
+        self.assertEqual(
+            owner.put(index, rules % b"<sub-handling>allow</sub-handling>", RULES).status, 201
+        )
+
     def test_limits(self) -> None:
         """Octets, levels and nodes beyond the limits are 413; documents beyond them 409."""
         owner = Owner(AnyXML(), limits=Limits(octets=200, documents=2, nodes=20, depth=5))
