@@ -4,7 +4,7 @@
 missing, and is called again from its start when that has come.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Protocol, cast
 
 from twisted.internet.defer import Deferred
@@ -22,7 +22,7 @@ from simplestack.sip.errors import SIPError
 from simplestack.sip.message import Response
 from simplestack.state import ChangeSet, Document, Removed, ResourceState, Subscription
 from simplestack.store.errors import Unavailable, Unstorable
-from simplestack.transaction.failure import Verdict, judge
+from simplestack.transaction.failure import Judgement, Verdict, judge
 
 __all__ = ["Attendant", "Turn", "Turns"]
 
@@ -135,6 +135,9 @@ class Turns:
         if resident is None:
             return self._residents.load(turn.aor)
         response, changes, notify = turn.decide(resident.state, now)
+        if notify and turn.aor in self._again_at:
+            # Who subscribes again is there again.
+            self._resume(resident, notify, now)
         try:
             notifications = self._apply(resident, changes, notify, now)
             self._conclude(resident, changes, notifications, now, turn, response)
@@ -327,7 +330,9 @@ class Turns:
         for role in self._roles:
             changes.update(role.expire(state, now))
         changes.update(self._subscribing.expire(state, now))
-        notify = self._due_again(aor, state, now)
+        due = self._due_again(aor, now)
+        told = self._resume(resident, due, now)
+        notify = tuple([each for each in due if each in state.subscriptions and each not in told])
         notifications = self._apply(resident, changes, notify, now)
         if resident.untold:
             resident.untold = False
@@ -356,6 +361,13 @@ class Turns:
         identifier = notify.subscription.id
         ok = response is not None and response.status < 300
         now = self._clock()
+        judgement = None
+        if not ok and not notify.final and identifier in resident.state.subscriptions:
+            judgement = self._judgement(aor, identifier, response, transport)
+            if judgement.asked:
+                resident.notifier.pause(identifier)
+                self._tell_again(aor, identifier, now, judgement)
+                return
         for request in resident.notifier.answered(identifier, ok, now):
             self.delivery.send(aor, request)
         if ok or notify.final:
@@ -365,8 +377,12 @@ class Turns:
                 self.attendant.answered(aor)
             if response is not None and response.first("Event") is not None:
                 self._repace(resident, identifier, response, now)
-        else:
-            self._judge(resident, identifier, response, transport, now)
+        elif judgement is None:
+            self._forgive(aor, identifier)
+        elif judgement.verdict is Verdict.RETRY:
+            self._tell_again(aor, identifier, now, judgement)
+        elif judgement.verdict is not Verdict.NOTHING:
+            self._end(resident, identifier, response, judgement.verdict, now)
 
     def _repace(self, resident: Resident, identifier: str, response: Response, now: float) -> None:
         """Take the rates that a 2xx to NOTIFY asks for (RFC 6446 §4.1)."""
@@ -379,41 +395,51 @@ class Turns:
             if changes:
                 self._conclude(resident, changes, self._apply(resident, changes, (), now), now)
 
-    def _judge(
-        self,
-        resident: Resident,
-        identifier: str,
-        response: Response | None,
-        transport: bool,
-        now: float,
-    ) -> None:
-        state = resident.state
-        aor = state.aor
-        if identifier not in state.subscriptions:
-            self._forgive(aor, identifier)
-            return
+    def _judgement(
+        self, aor: str, identifier: str, response: Response | None, transport: bool
+    ) -> Judgement:
+        """What a failure means for a subscription; counts it."""
         failures = self._failures.setdefault(aor, {})
         failures[identifier] = failures.get(identifier, 0) + 1
-        judgement = judge(
+        return judge(
             None if response is None else response.status,
             _retry_after(response),
             failures[identifier],
             transport=transport,
         )
-        if judgement.verdict is Verdict.RETRY:
-            when = now + (judgement.retry_in or 0.0)
-            self._again_at.setdefault(aor, {})[identifier] = when
-            self._deadlines.set(aor, when)
-            return
-        if judgement.verdict is Verdict.NOTHING:
-            return
+
+    def _tell_again(self, aor: str, identifier: str, now: float, judgement: Judgement) -> None:
+        when = now + (judgement.retry_in or 0.0)
+        self._again_at.setdefault(aor, {})[identifier] = when
+        self._deadlines.set(aor, when)
+
+    def _resume(self, resident: Resident, identifiers: Iterable[str], now: float) -> list[str]:
+        """Go on with those who wanted nothing for a time; those who are told something by that."""
+        told = []
+        for identifier in identifiers:
+            for request in resident.notifier.resume(identifier, now):
+                told.append(request.subscription.id)
+                self.delivery.send(resident.state.aor, request)
+        return told
+
+    def _end(
+        self,
+        resident: Resident,
+        identifier: str,
+        response: Response | None,
+        verdict: Verdict,
+        now: float,
+    ) -> None:
+        """End what a failed NOTIFY ends."""
+        state = resident.state
+        aor = state.aor
         self.log.info(
             "a subscription to {aor} ends: its NOTIFY got {status}",
             aor=aor,
             status="no answer" if response is None else response.status,
         )
         self._forgive(aor, identifier)
-        changes = self._subscribing.failed(state, identifier, judgement.verdict, now)
+        changes = self._subscribing.failed(state, identifier, verdict, now)
         for _, ended in changes.entries:
             self._forgive(aor, ended)
         self._change(resident, changes, now)
@@ -426,11 +452,11 @@ class Turns:
                 if not mine:
                     del memory[aor]
 
-    def _due_again(self, aor: str, state: ResourceState, now: float) -> tuple[str, ...]:
-        """The subscriptions that it is time to tell again."""
+    def _due_again(self, aor: str, now: float) -> list[str]:
+        """The subscriptions that it is time to tell again, those that have ended too."""
         waiting = self._again_at.get(aor)
         if waiting is None:
-            return ()
+            return []
         due = [each for each, when in waiting.items() if when <= now]
         for each in due:
             del waiting[each]
@@ -438,7 +464,7 @@ class Turns:
             self._deadlines.set(aor, min(waiting.values()))
         else:
             del self._again_at[aor]
-        return tuple([each for each in due if each in state.subscriptions])
+        return due
 
     def failing(self) -> int:
         """How many subscriptions did not get their last NOTIFY."""

@@ -236,6 +236,23 @@ class Notifier:
             self._drop(usage)
         return requests
 
+    def pause(self, subscription_id: str) -> None:
+        """Send nothing in a dialog whose NOTIFY has got a Retry-After, until ``resume``."""
+        usage = self._usages.get(subscription_id)
+        if usage is not None and usage.dialog.outstanding is usage:
+            usage.dialog.paused = True
+
+    def resume(self, subscription_id: str, now: float) -> list[NotifyRequest]:
+        """Go on in a dialog, if it was paused: with the newest of what had to wait."""
+        usage = self._usages.get(subscription_id)
+        if usage is None or not usage.dialog.paused:
+            return []
+        usage.dialog.paused = False
+        outstanding = usage.dialog.outstanding
+        if outstanding is None:
+            return []
+        return self.answered(outstanding.subscription.id, False, now)
+
     def _request(
         self, usage: Usage, notification: Notification, state_header: str
     ) -> NotifyRequest:
@@ -866,6 +883,7 @@ class Notifier:
         self._drop(usage)
         if dialog.outstanding is usage:
             dialog.outstanding = None
+            dialog.paused = False
             for other in dialog.usages:
                 if other.waiting is not None:
                     forced[other] = None

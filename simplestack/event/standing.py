@@ -23,6 +23,8 @@ def standing(usage: Usage, now: float) -> dict[str, Any]:
 def _because(usage: Usage) -> str:
     dialog = usage.dialog
     status = usage.subscription.status
+    if dialog.paused:
+        return "the subscriber wants nothing for a time; the newest state is sent then"
     if dialog.outstanding is usage:
         if usage.waiting is not None:
             return "a NOTIFY waits for its answer; the newest state is sent when that has come"

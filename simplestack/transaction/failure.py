@@ -39,6 +39,8 @@ class Judgement(NamedTuple):
 
     verdict: Verdict
     retry_in: float | None = None
+    #: Whether nothing may be sent until then.
+    asked: bool = False
 
 
 class Patience(NamedTuple):
@@ -102,7 +104,9 @@ def judge(
     if failures >= patience.failures:
         return _ENDS_USAGE
     if retry_after is not None:
-        return Judgement(Verdict.RETRY, min(max(retry_after, 1.0), patience.longest))
+        # "It SHOULD NOT forward any other requests to that server for the duration specified in
+        # the Retry-After header field" (RFC 3261 §21.5.4)
+        return Judgement(Verdict.RETRY, min(max(retry_after, 1.0), patience.longest), True)
     if status in _PASSING:
         return Judgement(Verdict.RETRY, patience.pause * 2.0 ** (failures - 1))
     # The same NOTIFY would be refused again; the next change may be taken.

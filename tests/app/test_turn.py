@@ -442,6 +442,19 @@ class NotifyFailureTests(TurnCase):
         resident = self.world.core.residents.get(BOB)
         return resident is not None and bool(resident.state.subscriptions)
 
+    def refresh(self, notify: Request) -> Response:
+        """Alice refreshes the subscription that a NOTIFY is of."""
+        return self.alice.ask(
+            "SUBSCRIBE",
+            str(notify.contacts[0].uri),
+            {
+                "From": notify.headers["To"],
+                "To": notify.headers["From"],
+                "Call-ID": notify.headers["Call-ID"],
+                "Event": ["presence"],
+            },
+        )
+
     def test_verdicts(self) -> None:
         """RFC 5057 §5.2, RFC 6665 §4.2.2: what each status of a NOTIFY's answer ends."""
         for status, survives in (
@@ -491,16 +504,51 @@ class NotifyFailureTests(TurnCase):
         self.assertEqual(self.alice.notifies(), [])
 
     def test_retry_after(self) -> None:
-        """RFC 3261 §20.33: Retry-After says when; a success meanwhile makes it needless."""
+        """RFC 3261 §21.5.4: no other request for the time in Retry-After; then the newest state."""
         self.subscribe()
         self.alice.replies.append((503, {"Retry-After": ["120 (soon)"]}))
         self.change()
         self.alice.notifies()
         self.world.run(60.0)
-        self.assertEqual(self.alice.notifies(), [])
         self.change()
+        self.change()
+        self.change()
+        self.world.run(55.0)
+        self.assertEqual(self.alice.notifies(), [])
+        self.world.run(6.0)
         (notify,) = self.alice.notifies()
         self.assertIn(b"closed", notify.body)
+        self.world.run(600.0)
+        self.assertEqual(self.alice.notifies(), [])
+        self.change()
+        self.assertEqual(len(self.alice.notifies()), 1)
+
+    def test_end_within_retry_after(self) -> None:
+        """A subscription that ends meanwhile has its last NOTIFY when the time is over."""
+        self.subscribe(expires=60)
+        self.alice.replies.append((503, {"Retry-After": ["120"]}))
+        self.change()
+        self.alice.notifies()
+        self.world.run(115.0)
+        self.assertFalse(self.subscribed())
+        self.assertEqual(self.alice.notifies(), [])
+        self.world.run(6.0)
+        (notify,) = self.alice.notifies()
+        self.assertTrue((notify.get("Subscription-State") or "").startswith("terminated"))
+        self.assertEqual(self.world.core.turns.failing(), 0)
+
+    def test_refresh_within_retry_after(self) -> None:
+        """Who refreshes is there again: the NOTIFY comes at once (RFC 6665 §4.2.1.4)."""
+        first = self.subscribe()
+        self.alice.replies.append((503, {"Retry-After": ["120"]}))
+        self.change()
+        self.alice.notifies()
+        self.change()
+        self.assertEqual(self.alice.notifies(), [])
+        self.assertEqual(self.refresh(first).status, 200)
+        self.world.run(0.0)
+        notifies = self.alice.notifies()
+        self.assertIn(b"closed", notifies[-1].body)
         self.world.run(600.0)
         self.assertEqual(self.alice.notifies(), [])
 

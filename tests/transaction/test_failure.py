@@ -44,10 +44,10 @@ class JudgeTests(SynchronousTestCase):
 
     def test_retry_after(self) -> None:
         """Retry-After is honoured, within bounds (RFC 3261 §20.33)."""
-        self.assertEqual(judge(503, 20), Judgement(Verdict.RETRY, 20))
-        self.assertEqual(judge(486, 20), Judgement(Verdict.RETRY, 20))
-        self.assertEqual(judge(503, 0), Judgement(Verdict.RETRY, 1.0))
-        self.assertEqual(judge(503, 2**32 - 1), Judgement(Verdict.RETRY, 3600.0))
+        self.assertEqual(judge(503, 20), Judgement(Verdict.RETRY, 20, True))
+        self.assertEqual(judge(486, 20), Judgement(Verdict.RETRY, 20, True))
+        self.assertEqual(judge(503, 0), Judgement(Verdict.RETRY, 1.0, True))
+        self.assertEqual(judge(503, 2**32 - 1), Judgement(Verdict.RETRY, 3600.0, True))
 
     def test_passing_failures(self) -> None:
         """408 is as a timeout (RFC 5057 §5.1); 500, 503 and 504 may pass: the pause doubles."""
