@@ -13,9 +13,9 @@ from simplestack.xcap.selectors import decode
 __all__ = ["Name", "NodeSelector", "Step", "parse", "parse_bindings"]
 
 _NCNAME: Final = r"[^\W\d][\w.\-\u00b7]*+"
-_QNAME: Final = rf"(?:{_NCNAME}:)?+{_NCNAME}"
+_QNAME: Final = rf"(?>(?:{_NCNAME}:)?){_NCNAME}"
 _STEP: Final = re.compile(
-    rf"""(\*|{_QNAME})(?:\[([0-9]++)\])?+(?:\[@({_QNAME})=("[^"]*+"|'[^']*+')\])?+\Z"""
+    rf"""(\*|{_QNAME})(?>(?:\[([0-9]++)\])?)(?>(?:\[@({_QNAME})=("[^"]*+"|'[^']*+')\])?)\Z"""
 )
 _ATTRIBUTE: Final = re.compile(rf"@({_QNAME})\Z")
 #: What is meant as a step or an attribute of RFC 4825 and not as somebody's extension of it.

@@ -13,7 +13,7 @@ __all__ = ["Attribute", "Element", "Source", "scan", "select", "spliced"]
 # Of a well-formed document: "<" begins markup and nothing else.  The group is there for a start
 # tag alone.
 _MARKUP: Final = re.compile(
-    rb"""<(?:/[^>]*+>|([^\s/>!?]++)[^"'>]*+(?:(?:"[^"]*+"|'[^']*+')[^>"']*+)*+>"""
+    rb"""<(?:/[^>]*+>|([^\s/>!?]++)[^"'>]*+(?>(?:(?:"[^"]*+"|'[^']*+')[^>"']*+)*)>"""
     rb"""|!--.*?-->|\?.*?\?>|!\[CDATA\[.*?\]\]>)""",
     re.DOTALL,
 )
