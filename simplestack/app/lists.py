@@ -435,6 +435,9 @@ class ListServer:
         resting = [(name, table) for (name, _), table in tables.items() if table.rest]
         resident = self._residents.get(aor)
         if resting and resident is not None:
+            # In place of what has to wait goes full state, whose rest would wait in turn.
+            if not all([resident.notifier.quiet(name) for name, _ in resting]):
+                return
             for name, table in resting:
                 table.due = now
                 resident.notifier.altered(name, now)
