@@ -16,13 +16,14 @@ def standing(usage: Usage, now: float) -> dict[str, Any]:
         "status": record.status,
         "expires_in": max(0, round(record.expires_at - now)),
         "notifications": dialog.cseq,
-        "because": _because(usage),
+        "because": _because(usage, now),
     }
 
 
-def _because(usage: Usage) -> str:
+def _because(usage: Usage, now: float) -> str:
     dialog = usage.dialog
-    status = usage.subscription.status
+    record = usage.subscription
+    status = record.status
     if dialog.paused:
         return "the subscriber wants nothing for a time; the newest state is sent then"
     if dialog.outstanding is usage:
@@ -37,6 +38,17 @@ def _because(usage: Usage) -> str:
         return "it is pending: nothing is shown until the presentity decides"
     if usage.view is None:
         return "nothing that it sees has changed since the server started"
+    pace, view = usage.pace, usage.view
+    if pace is not None and pace.held is not None:
+        wait = max(0, round(pace.ready - now))
+        return f"a change waits {wait} seconds more, for the rate that it has asked for"
+    if view.held is not None:
+        wait = max(0, round(view.rests - now))
+        return f"a change waits {wait} seconds more, as all do who see the same"
+    if record.suppress:
+        return "it has said that it has this state, or wants none (Suppress-If-Match)"
+    if usage.triggers and usage.entity is not view.entity:
+        return "nothing has happened that its filter waits for"
     if usage.stale:
         return "its last NOTIFY failed; the next has full state"
     return "it was told all there is: nothing that it sees has changed since"
