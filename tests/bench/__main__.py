@@ -14,8 +14,19 @@ from tests.bench.report import (
     profile_text,
     row_lines,
     to_json,
+    xcap_lines,
 )
-from tests.bench.rows import ROWS, Figures, MemoryFigures, Plan, Row, run_bare, run_memory, run_row
+from tests.bench.rows import (
+    ROWS,
+    Figures,
+    MemoryFigures,
+    Plan,
+    Row,
+    run_bare,
+    run_memory,
+    run_row,
+    run_xcap,
+)
 from tests.bench.served import ServerError
 
 
@@ -128,6 +139,14 @@ def main() -> int:
                 if not (options.bare_only or options.profile):
                     memory = row, run_memory(plan, row)
                     print("\n".join(memory_lines(*memory)))
+                continue
+            if row.name.startswith("xcap"):
+                if not options.bare_only:
+                    figures = run_xcap(plan, row)
+                    rows.append((row, None, figures))
+                    print("\n".join(xcap_lines(row, figures)))
+                    if figures.profile is not None:
+                        print(profile_text(figures.profile))
                 continue
             if options.bare_only:
                 figures = run_bare(plan, row)

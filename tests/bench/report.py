@@ -19,6 +19,7 @@ __all__ = [
     "profile_text",
     "row_lines",
     "to_json",
+    "xcap_lines",
 ]
 
 #: From here on a process counts as busy all the time.
@@ -104,6 +105,26 @@ def row_lines(row: Row, bare: Figures | None, server: Figures, name: str = "serv
             )
         lines += [f"    {measured}: {line}" for line in _incidents(figures)]
     return lines
+
+
+def xcap_lines(row: Row, figures: Figures) -> list[str]:
+    """A row of XCAP, whose target is a rate on one core."""
+    # What one core does all the time, where the generator or the disk was waited for.
+    able = 1e6 / figures.server_us
+    verdict = "yes" if max(figures.rate, able) >= row.target else "NO"
+    line = _LINE.format(
+        row.title,
+        f"{figures.rate:,.0f}",
+        f"{figures.server_us:.1f}",
+        "",
+        "",
+        f"{row.target:,.0f}/s",
+        verdict,
+        f"{figures.generator_us:.1f}",
+        f"{figures.server_busy:.0%}",
+        f"{figures.generator_busy:.0%}",
+    )
+    return [line, *[f"    server: {each}" for each in _incidents(figures)]]
 
 
 def _incidents(figures: Figures) -> list[str]:

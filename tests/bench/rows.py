@@ -19,8 +19,19 @@ from tests.bench.messages import options as options_request
 from tests.bench.operations import Publish, Register, Subscribe
 from tests.bench.provision import create_users, emptied, put_rules
 from tests.bench.served import Memory, Served, ServerError, machine_busy, twistd
+from tests.bench.xcap import DocumentPut, ElementPut, Get, clients
 
-__all__ = ["ROWS", "Figures", "MemoryFigures", "Plan", "Row", "run_bare", "run_memory", "run_row"]
+__all__ = [
+    "ROWS",
+    "Figures",
+    "MemoryFigures",
+    "Plan",
+    "Row",
+    "run_bare",
+    "run_memory",
+    "run_row",
+    "run_xcap",
+]
 
 DOMAIN = "bench.example"
 
@@ -35,7 +46,8 @@ class Row(NamedTuple):
     presentities: int
     #: Requests in flight; small enough that what they cause fits a default socket buffer.
     window: int
-    #: The multiple of the bare responder to stay within; of the memory row octets.
+    #: The multiple of the bare responder to stay within; of the memory row octets; of the rows of
+    #: XCAP the operations per second to reach.
     target: float
 
 
@@ -46,6 +58,9 @@ ROWS = (
     Row("publish-10", "PUBLISH modify, 10 watchers", "PUBLISH", 10, 100, 10, 4),
     Row("publish-50", "PUBLISH modify, 50 watchers", "PUBLISH", 50, 40, 2, 3),
     Row("subscribe", "new SUBSCRIBE with its NOTIFY", "SUBSCRIBE", 0, 200, 40, 6),
+    Row("xcap-get", "XCAP GET, 100 entries", "GET", 0, 32, 32, 3000),
+    Row("xcap-put", "XCAP PUT, 100 entries", "PUT", 0, 32, 32, 1500),
+    Row("xcap-element", "XCAP PUT of one entry of 100", "ELEMENT", 0, 32, 32, 1000),
     Row("memory", "octets per subscription", "SUBSCRIBE", 0, 200, 40, 4096),
 )
 
@@ -309,6 +324,10 @@ def _prepared(
             with _running(plan, command, directory, port, sockets) as served:
                 load = Load(sockets)
                 window = min(row.window, 50)
+                served.xcap = xcap
+                if row.method == "XCAP":
+                    yield served, load, Register(accounts, sockets.host), accounts
+                    return
                 if row.method == "REGISTER":
                     register = Register(accounts, sockets.host)
                     load.perform(register, window, len(accounts), 60)
@@ -373,6 +392,58 @@ def run_row(plan: Plan, row: Row) -> tuple[Figures | None, Figures]:
         bare = _mean(bare, run_bare(plan, row))
     return bare, figures._replace(
         algorithm=algorithm, profile=None if profile is None else str(profile)
+    )
+
+
+_REQUESTS = {"GET": Get, "PUT": DocumentPut, "ELEMENT": ElementPut}
+
+
+def run_xcap(plan: Plan, row: Row) -> Figures:
+    """Measure XCAP: one connection for each request in flight, each of another user."""
+    profile = None
+    if plan.profile:
+        profile = Path(tempfile.mkdtemp(prefix="simplestack-profile-")) / f"{row.name}.pstats"
+    window = plan.window or row.window
+    requests = _REQUESTS[row.method]()
+    with (
+        _prepared(plan, row._replace(method="XCAP"), profile) as (served, _, _, accounts),
+        clients(accounts[:window], served.xcap) as documents,
+    ):
+        documents.perform(requests, plan.warm)
+        gc.collect()
+        gc.disable()
+        if profile is not None:
+            served.profile(True)
+        done, machine = documents.done, machine_busy()
+        wall, own, cpu = time.monotonic(), time.process_time(), served.cpu()
+        try:
+            documents.perform(requests, plan.seconds)
+        finally:
+            gc.enable()
+        cpu, own, wall = served.cpu() - cpu, time.process_time() - own, time.monotonic() - wall
+        machine = machine_busy() - machine
+        done = documents.done - done
+        if profile is not None:
+            served.profile(False)
+        algorithm = documents.clients[0].account.algorithm
+    return Figures(
+        operations=done,
+        seconds=wall,
+        server_us=cpu / 1000 / done,
+        generator_us=own * 1e6 / done,
+        server_busy=cpu / 1e9 / wall,
+        generator_busy=own / wall,
+        others_busy=max(0.0, (machine - own - cpu / 1e9) / wall),
+        notifications=0,
+        lost=0,
+        dropped=0,
+        repeated=0,
+        strays=0,
+        challenged=0,
+        failures={},
+        algorithm=algorithm,
+        window=window,
+        profile=None if profile is None else str(profile),
     )
 
 

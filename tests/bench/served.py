@@ -34,6 +34,8 @@ class Served:
     ) -> None:
         #: Its SIP port.
         self.port = port
+        #: Its XCAP port, where it has one.
+        self.xcap = 0
         self._log = directory / "server.log"
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         environment["PYTHONPATH"] = os.pathsep.join(
