@@ -111,9 +111,11 @@ class Options(usage.Options):
             xcap=tuple(self["xcap"]) or Settings.xcap,
             xcap_root=self["xcap-root"],
             store=self["store"],
-            roles=split_names(self["roles"]) or ROLE_NAMES,
+            roles=split_names(self["roles"]) if self["roles"] else ROLE_NAMES,
             control=self["control"],
-            digest_algorithms=split_names(self["digest"]) or Settings.digest_algorithms,
+            digest_algorithms=(
+                split_names(self["digest"]) if self["digest"] else Settings.digest_algorithms
+            ),
             advertise=self["advertise"],
         )
 

@@ -6,13 +6,14 @@ import sys
 
 from simplestack.app.control import ask
 from simplestack.app.settings import Settings
+from simplestack.command.arguments import Parser
 
 __all__ = ["parser", "run"]
 
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of ``simplestack status``."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="simplestack status", description="Asks the running server by its control socket."
     )
     top.add_argument("--control", default=Settings.control, help="as given to the server")

@@ -5,6 +5,7 @@ import getpass
 import sys
 
 from simplestack.app.settings import Settings
+from simplestack.command.arguments import Parser
 from simplestack.interfaces import Credential
 from simplestack.sip.digest import ha1
 from simplestack.sip.errors import SIPError
@@ -17,7 +18,7 @@ __all__ = ["credential", "parser", "run"]
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of ``simplestack user``."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="simplestack user",
         description="Changes take effect within a second, whether the server runs or not.",
     )

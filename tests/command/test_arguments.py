@@ -51,10 +51,16 @@ class ArgumentsTests(SynchronousTestCase):
             ("allow", *BOB, "alice"),
             ("allow", *BOB, "alice@example.com", "--xcap-root", "gopher://h/"),
             ("polite-block", *BOB, "alice@example.com", "--xcap-root", "http://h:x/"),
+            ("user",),
+            ("user", "enrol"),
+            ("user", "add"),
+            ("user", "remove", "bob@example.com", "surplus"),
+            ("user", "list", "--nonsense"),
+            ("status", "surplus"),
         ):
             status, out, err = call(*given)
             self.assertEqual((status, out), (2, ""), given)
-            self.assertTrue(err.startswith(f"simplestack {given[0]}: "), err)
+            self.assertRegex(err, rf"\Asimplestack {given[0]}( [a-z]+)?: ")
             self.assertEqual(err.count("\n"), 1, err)
 
     def test_help(self) -> None:
