@@ -436,7 +436,7 @@ class ListServer:
         resident = self._residents.get(aor)
         if resting and resident is not None:
             # In place of what has to wait goes full state, whose rest would wait in turn.
-            if not all([resident.notifier.quiet(name) for name, _ in resting]):
+            if not all(resident.notifier.quiet(name) for name, _ in resting):
                 return
             for name, table in resting:
                 table.due = now

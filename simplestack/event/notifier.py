@@ -170,7 +170,7 @@ class Notifier:
     def quiet(self, name: str) -> bool:
         """Whether no notification of a package is under way."""
         watched = self._watched.get(name)
-        return watched is None or not any([usage.busy for usage in watched])
+        return watched is None or not any(usage.busy for usage in watched)
 
     def altered(self, name: str, now: float) -> None:
         """Something that is no record of this AOR has moved the next boundary of a package."""
