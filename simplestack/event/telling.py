@@ -1,0 +1,347 @@
+"""What is told of a change: the body for each subscriber, if it is his turn (RFC 6665 §4.2.2)."""
+
+from simplestack.documents.errors import DocumentError
+from simplestack.event.coding import coded_tag
+from simplestack.event.entity import Entity, entity_tag, suppresses
+from simplestack.event.filtering import filtered, is_empty, triggered
+from simplestack.event.notification import Notification
+from simplestack.event.pace import Pace
+from simplestack.event.partial import Deltas, partial_tag
+from simplestack.event.states import ACTIVE
+from simplestack.event.usages import Usages
+from simplestack.event.view import Usage, View, Watched
+from simplestack.event.wish import Trail, decide
+from simplestack.interfaces import Body, IEventPackage
+from simplestack.state import ChangeSet, Removed
+
+__all__ = ["Telling", "state_header"]
+
+#: Only these ends leave the watcher what it was allowed to see: the state goes with the last
+#: NOTIFY (RFC 6665 §4.2.1.4, §4.4.3).  All others end with no body.
+_WITH_STATE = frozenset({"timeout"})
+
+
+class Telling(Usages):
+    """Decides notifications for usages and views.
+
+    Between what has changed and a notification stand what a view shows, the triggers and the pace
+    of the subscriber, his condition, and the form in which he is told.
+    """
+
+    __slots__ = ()
+
+    def _spread(
+        self,
+        watched: Watched,
+        view: View,
+        seen: ChangeSet,
+        ticked: bool,
+        changes: ChangeSet,
+        now: float,
+        out: list[Notification],
+    ) -> None:
+        """Tell all who look through a view what has changed in it, unless it rests."""
+        package = watched.package
+        held = view.held
+        if now < view.rests and not (ticked and package.partial):
+            if held is None:
+                held = view.held = ChangeSet(changes.aor)
+                self._resting[view] = None
+            held.update(seen)
+            return
+        if held is not None:
+            view.held = None
+            del self._resting[view]
+            held.update(seen)
+            seen = held
+        told = len(out)
+        self._show(watched.package, view, seen, ticked, changes, now, out)
+        if len(out) > told and self._limits.notify_interval:
+            view.rests = now + self._limits.notify_interval
+
+    def _show(
+        self,
+        package: IEventPackage,
+        view: View,
+        seen: ChangeSet,
+        ticked: bool,
+        changes: ChangeSet,
+        now: float,
+        out: list[Notification],
+    ) -> None:
+        if ticked:
+            passed = getattr(package, "passed", package.full)
+            body: Body | None = passed(self.state, view.permissions, view.content_type, now)
+        else:
+            body = package.changed(self.state, view.permissions, view.content_type, seen, now)
+        if body is None:
+            return
+        if package.partial:
+            entity = Entity(body, self._tag(package, view))
+            for usage in view.usages:
+                if usage.closing:
+                    continue
+                if usage.stale or usage.busy:
+                    whole = self._full(package, view, now)
+                    self._offer(usage, whole, seen, changes, now, out)
+                else:
+                    self._offer(usage, entity, seen, changes, now, out)
+            return
+        known = view.entity
+        if known is None or known.raw != body:
+            known = view.entity = _entity(view, body)
+        for usage in view.usages:
+            # Nobody is told what he was told before, whatever it was meanwhile.
+            if usage.entity is not known and not usage.closing:
+                before = usage.entity
+                if before is None or usage.stale or before.tag != known.tag:
+                    self._offer(usage, known, seen, changes, now, out)
+
+    def _offer(
+        self,
+        usage: Usage,
+        entity: Entity,
+        seen: ChangeSet,
+        changes: ChangeSet,
+        now: float,
+        out: list[Notification],
+    ) -> None:
+        """Tell a subscriber of a change, if he waits for such, at the pace that he has."""
+        if usage.triggers and not _awaited(usage, entity):
+            return
+        pace = usage.pace
+        if pace is not None and (pace.held is not None or now < pace.ready):
+            # "A compliant notifier MUST NOT generate a notification if the interval since the
+            # most recent notification is less than the reciprocal value of the "max-rate"
+            # parameter, except when generating the notification either upon receipt of a
+            # SUBSCRIBE request, when the subscription state is changing from "pending" to
+            # "active" state, or upon termination" (RFC 6446 §5.2)
+            pace.hold(seen)
+            return
+        self._tell(usage, entity, changes, now, out)
+
+    def _keep_pace(
+        self, usage: Usage, pace: Pace, changes: ChangeSet, now: float, out: list[Notification]
+    ) -> None:
+        """Tell what was held back, or that nothing has changed where it is time for that."""
+        held, view = pace.held, usage.view
+        if held is None and usage.busy:
+            # What is on its way says no less.
+            pace.told(now)
+            return
+        package = self._packages.get(usage.subscription.package)
+        if package is None:
+            pace.told(now)
+            return
+        if package.partial and held is not None and view is not None and not usage.stale:
+            body = package.changed(self.state, view.permissions, view.content_type, held, now)
+            entity = None if body is None else Entity(body, self._tag(package, view))
+            if usage.busy:
+                entity = self._full(package, view, now)
+            if entity is None:
+                pace.held = None
+            else:
+                self._tell(usage, entity, changes, now, out)
+            return
+        entity = self._current(usage, now)
+        if held is not None and entity is not None and not usage.stale:
+            before = usage.entity
+            if before is not None and (
+                before.tag == entity.tag != "" or (usage.triggers and not _awaited(usage, entity))
+            ):
+                # What had changed is as it was.
+                pace.held = None
+                return
+        self._tell(usage, entity, changes, now, out)
+
+    def _tell(
+        self,
+        usage: Usage,
+        entity: Entity | None,
+        changes: ChangeSet,
+        now: float,
+        out: list[Notification],
+        forced: bool = False,
+    ) -> None:
+        """Decide a notification; ``forced`` says that more than the state makes it due."""
+        body, tag = (None, "") if entity is None else (entity.body, entity.tag)
+        stale = False
+        record = usage.subscription
+        if record.accept_encoding:
+            tag = coded_tag(tag, record.accept_encoding)
+        if record.suppress:
+            if suppresses(record.suppress, tag):
+                # "As long as the condition remains true, and there are no reportable changes in
+                # the NOTIFY header, all subsequent NOTIFY requests MUST also be suppressed."
+                # (RFC 5839 §6.3)
+                usage.stale = stale = True
+                if not forced:
+                    if usage.pace is not None:
+                        usage.pace.told(now)
+                    return
+                body = None
+            else:
+                record = self._lift(usage, changes)
+        if not stale:
+            if entity is not None:
+                if entity.empty and usage.entity is None:
+                    # There is nothing to which a difference could be applied.
+                    body, stale = None, usage.deltas is not None
+                elif usage.deltas is not None:
+                    body = self._partly(usage, usage.deltas, entity)
+                elif usage.view is not None and usage.view.steps is not None:
+                    body = self._stepwise(usage, usage.view, entity)
+            usage.entity = entity
+        dialog = usage.dialog
+        dialog.granted = granted = dialog.granted + 1
+        if granted > dialog.reserved:
+            self._reserve(dialog, changes)
+        usage.unreleased += 1
+        usage.stale = stale
+        usage.told = self._turn
+        header = state_header(record.status, record.expires_at - now)
+        if usage.pace is not None:
+            usage.pace.told(now)
+            header += usage.pace.rates.text
+        out.append(Notification(record, header, body, False, tag))
+
+    def _finish(
+        self,
+        usage: Usage,
+        removed: Removed,
+        changes: ChangeSet,
+        now: float,
+        out: list[Notification],
+    ) -> None:
+        """Decide the last notification of a subscription."""
+        record = usage.subscription
+        reason = removed.reason
+        body, tag = None, ""
+        if reason in _WITH_STATE and record.status == ACTIVE:
+            self._enrol(usage)
+            entity = self._current(usage, now)
+            if entity is not None:
+                tag = coded_tag(entity.tag, record.accept_encoding)
+                if not suppresses(record.suppress, tag) and not (
+                    entity.empty and usage.entity is None
+                ):
+                    body = entity.body
+                    if usage.deltas is not None:
+                        # "When the PA receives a SUBSCRIBE request (refresh or termination)
+                        # within the associated subscription, it SHOULD send a NOTIFY request
+                        # containing the full presence document." (RFC 5263 §4.4)
+                        usage.entity = None
+                        body = self._partly(usage, usage.deltas, entity)
+        self._retire(usage)
+        usage.unreleased += 1
+        dialog = usage.dialog
+        dialog.granted += 1
+        if dialog.granted > dialog.reserved:
+            self._reserve(dialog, changes)
+        header = f"terminated;reason={reason}"
+        if removed.retry_after is not None:
+            header += f";retry-after={removed.retry_after}"
+        out.append(Notification(record, header, body, True, tag))
+
+    def _full(self, package: IEventPackage, view: View, now: float) -> Entity:
+        """Full state for a view; of a partial package it is true for this turn alone."""
+        entity = view.entity
+        if (
+            entity is None
+            or view.held is not None
+            or (package.partial and view.built != self._turn)
+        ):
+            body = package.full(self.state, view.permissions, view.content_type, now)
+            if entity is not None and entity.raw == body:
+                return entity
+            if package.partial:
+                entity = Entity(body, self._tag(package, view))
+            else:
+                entity = _entity(view, body)
+            view.entity = entity
+            view.built = self._turn
+        return entity
+
+    def _tag(self, package: IEventPackage, view: View) -> str:
+        """The entity-tag of what a partial package shows; its documents are never the same."""
+        if view.tagged != self._turn:
+            view.tagged = self._turn
+            view.tag = partial_tag(package, self.state, view.permissions, view.content_type)
+        return view.tag
+
+    def _current(self, usage: Usage, now: float) -> Entity | None:
+        """The state that a usage may see; None while it is pending."""
+        record = usage.subscription
+        watched = self._watched.get(record.package)
+        if watched is None or record.status != ACTIVE:
+            return None
+        package = watched.package
+        view = usage.view
+        if view is None:
+            decision = decide(package, self.state, record, now)
+            view = self._place(watched, usage, decision.permissions)
+        return self._full(package, view, now)
+
+    def _has_already(self, usage: Usage, now: float) -> bool:
+        """Whether the condition of a subscriber lets him not be told the full state."""
+        condition = usage.subscription.suppress
+        if not condition:
+            return False
+        entity = self._current(usage, now)
+        tag = "" if entity is None else entity.tag
+        return suppresses(condition, coded_tag(tag, usage.subscription.accept_encoding))
+
+    def _partly(self, usage: Usage, deltas: Deltas, entity: Entity) -> Body:
+        """The partial form of an entity for a subscriber, shared by all who have the same.
+
+        It is the whole where he may have missed something, and where that is no larger.
+        """
+        forms = entity.forms
+        if forms is None:
+            forms = entity.forms = {}
+        before = usage.entity
+        has = "" if before is None or usage.stale or usage.busy else before.tag
+        body = forms.get(has)
+        if body is None:
+            try:
+                body = deltas.whole(entity.body.data)
+                if before is not None and has:
+                    step = deltas.difference(before.body.data, entity.body.data)
+                    if len(step.data) + len(step.tail or b"") < len(body.data) + len(
+                        body.tail or b""
+                    ):
+                        body = step
+            except DocumentError:
+                body = entity.body
+            forms[has] = body
+        return body
+
+    def _stepwise(self, usage: Usage, view: View, entity: Entity) -> Body:
+        """What tells a subscriber of an entity, by what he knows."""
+        assert view.steps is not None
+        trail = usage.trail
+        if trail is None:
+            trail = usage.trail = Trail(usage.version > 0)
+        return trail.step(view.steps, view.permissions, entity)
+
+
+def _entity(view: View, raw: Body) -> Entity:
+    """The entity of a view, of which a filter may leave less than is permitted."""
+    if view.what is None:
+        return Entity(raw, entity_tag(raw.content_type, raw.data))
+    body = filtered(raw, view.what)
+    return Entity(body, entity_tag(body.content_type, body.data), raw, is_empty(body))
+
+
+def _awaited(usage: Usage, entity: Entity) -> bool:
+    """Whether one of the triggers of a subscriber has happened since it was told last."""
+    before = usage.entity
+    if before is None or usage.stale:
+        return True
+    return triggered(before.raw.data, entity.raw.data, usage.triggers)
+
+
+def state_header(status: str, remaining: float) -> str:
+    """The value of Subscription-State of a subscription that goes on."""
+    # "MUST NOT be used to lengthen a subscription": cut, but for what floating point loses.
+    return f"{status};expires={int(remaining + 0.001) if remaining > 0 else 0}"
