@@ -24,7 +24,7 @@ from simplestack.sip.uri import Uri
 from simplestack.state import Document, Removed, ResourceState
 from simplestack.xcap.errors import ConflictError
 from simplestack.xcap.message import XCAPRequest, XCAPResponse
-from simplestack.xcap.selectors import ResourceSelector, parse, root_path
+from simplestack.xcap.selectors import GLOBAL, ResourceSelector, parse, root_path
 from simplestack.xcap.server import XCAPServer
 
 __all__ = ["XCAPService", "XCAPTurn"]
@@ -32,6 +32,9 @@ __all__ = ["XCAPService", "XCAPTurn"]
 #: What HTTP clients are offered: many of them, curl before 8.10 among them, take SHA-512-256 for
 #: another algorithm than it is, and fail instead of going on to the next challenge.
 OFFERED = ("SHA-256", "MD5")
+
+#: So many addresses that may be users' can be in one request; each is looked up.
+MOST_ADDRESSES = 100
 
 #: All documents of one usage, of every user.
 Documents = Callable[[str], "Deferred[list[Document]]"]
@@ -70,6 +73,11 @@ class XCAPService:
         #: Mounts in any ``twisted.web`` site.
         self.resource = XCAPResource(self.serve, max_body=server.limits.octets, origins=origins)
         self._turns = turns
+        #: The documents of all users by AUID, as long as none of them is written.
+        self._all: dict[str, tuple[Document, ...]] = {}
+        #: How often documents that are gathered were written, or began to be.
+        self._writes = 0
+        self._writing = 0
         #: AUIDs whose claims have been read from the store.
         self._claimed: set[str] = set()
 
@@ -90,8 +98,42 @@ class XCAPService:
         else:
             self._turns.run(XCAPTurn(self, exchange, selector))
 
+    def gathered(
+        self, selector: ResourceSelector
+    ) -> "tuple[Document, ...] | Deferred[tuple[Document, ...]]":
+        """The documents of all users that a computed one is made of.
+
+        Raises SIPError 503 where they can't be read.
+        """
+        auid, path = selector.document.auid, selector.document.path
+        found = self._all.get(auid)
+        if found is not None:
+            return found
+        if self.documents is None:
+            raise SIPError(503, text="documents of all users can't be read here")
+        return self.documents(auid).addCallback(self._keep, auid, path, self._writes)
+
+    def _keep(
+        self, documents: "list[Document]", auid: str, path: str, writes: int
+    ) -> tuple[Document, ...]:
+        users = [each for each in documents if each.path == path and each.aor != GLOBAL]
+        found = tuple(sorted(users))
+        # What is being written may be in it or not.
+        if writes == self._writes and not self._writing:
+            self._all[auid] = found
+        return found
+
+    def write(self, selector: ResourceSelector, begins: bool) -> None:
+        """A document is about to be written, or has been, or has failed to be."""
+        if self.server.usage(selector).gathers:
+            self._all.pop(selector.document.auid, None)
+            self._writes += 1
+            self._writing += 1 if begins else -1
+
     def forget(self, aors: Collection[str]) -> None:
         """Users were removed with all their documents."""
+        self._all.clear()
+        self._writes += 1
         for claims in self.server.claims.values():
             claims.forget(aors)
 
@@ -117,6 +159,7 @@ class XCAPTurn:
     """An XCAP request on its way through its turn; provides ``Turn``."""
 
     __slots__ = (
+        "_addresses",
         "_claim",
         "_exchange",
         "_exists",
@@ -128,7 +171,9 @@ class XCAPTurn:
         "_selector",
         "_service",
         "_taken",
+        "_users",
         "_verified",
+        "_writes",
         "aor",
     )
 
@@ -147,6 +192,11 @@ class XCAPTurn:
         self._given: Credential | None = None
         self._exists: bool | None = None
         self._gathered: tuple[Document, ...] | None = None
+        #: Addresses in the body that may be users', as far as they are not looked up yet.
+        self._addresses: list[str] | None = None
+        self._users: list[str] = []
+        #: Whether a document is being written.
+        self._writes = False
         #: Values that are unique on the server: those of the new document, and of the old one.
         self._taken: tuple[str, ...] = ()
         self._released: tuple[str, ...] = ()
@@ -180,18 +230,47 @@ class XCAPTurn:
         auid = self._selector.document.auid
         missing = service.claims(auid)
         if missing is None and self._gathered is None and service.server.gathers(self._selector):
-            if service.documents is not None:
-                return service.documents(auid).addCallback(self._gather)
-            raise SIPError(503, text="documents of all users can't be read here")
-        return missing
+            found = service.gathered(self._selector)
+            if isinstance(found, Deferred):
+                return found.addCallback(self._gather)
+            self._gathered = found
+        return missing or self._meet_users(auid)
+
+    def _meet_users(self, auid: str) -> "Deferred[Any] | None":
+        """Find out which of the addresses in the body are users'."""
+        exchange, service = self._exchange, self._service
+        usage = service.server.usages[auid]
+        if exchange.method != "PUT" or not usage.unique:
+            return None
+        if self._addresses is None:
+            content_type = exchange.headers.get("content-type", "").partition(";")[0].strip()
+            addresses = getattr(usage, "addresses", _none)(exchange.body, content_type.lower())
+            claims, key = service.server.claims[auid], (self.aor, self._selector.document.id)
+            # What the document has already nobody has to look for.
+            new = [each for each in dict.fromkeys(addresses) if claims.holder(each) != key]
+            if len(new) > MOST_ADDRESSES:
+                raise ConflictError.of(
+                    "constraint-failure", f"more than {MOST_ADDRESSES} new addresses at once"
+                )
+            self._addresses = [each for each in new if each.startswith("sip:")]
+        while self._addresses:
+            exists = service.authenticator.exists(self._addresses[-1])
+            if isinstance(exists, Deferred):
+                return exists.addCallback(self._meet)
+            self._meet(exists)
+        return None
+
+    def _meet(self, exists: bool) -> None:
+        assert self._addresses is not None
+        address = self._addresses.pop()
+        if exists:
+            self._users.append(address)
 
     def _learn(self, exists: bool) -> None:
         self._exists = exists
 
-    def _gather(self, documents: list[Document]) -> None:
-        path = self._selector.document.path
-        found = [each for each in documents if each.path == path and each.aor != self.aor]
-        self._gathered = tuple(sorted(found))
+    def _gather(self, documents: tuple[Document, ...]) -> None:
+        self._gathered = documents
 
     def _authenticate(self, now: float) -> Deferred[Any] | None:
         authenticator = self._service.authenticator
@@ -274,11 +353,14 @@ class XCAPTurn:
             exchange.body,
             self._identity,
             self._gathered or (),
+            frozenset(self._users),
         )
         outcome = service.server.decide(request, state, now, service.identifiers)
         auid = self._selector.document.auid
         if outcome.changes and service.server.usages[auid].unique:
             self._take(auid, outcome, state)
+            service.write(self._selector, True)
+            self._writes = True
         return outcome
 
     def _take(self, auid: str, outcome: Outcome[XCAPResponse], state: ResourceState) -> None:
@@ -297,6 +379,7 @@ class XCAPTurn:
 
     def answer(self, response: XCAPResponse) -> None:
         """Release the response: what it says is committed."""
+        self._written()
         self._service.server.claims[self._selector.document.auid].release(self._released)
         if self._verified is not None:
             service = self._service
@@ -306,10 +389,21 @@ class XCAPTurn:
                 response = response._replace(headers=headers)
         respond(self._exchange, response)
 
+    def _written(self) -> None:
+        if self._writes:
+            self._writes = False
+            self._service.write(self._selector, False)
+
     def refuse(self, error: SIPError) -> None:
         """Answer with an error; nothing has been changed."""
+        self._written()
         self._service.server.claims[self._selector.document.auid].release(self._taken)
         respond(self._exchange, refusal(error))
+
+
+def _none(body: bytes, content_type: str) -> tuple[str, ...]:
+    """The addresses of usages that say nothing of them."""
+    return ()
 
 
 def respond(exchange: Exchange, response: XCAPResponse) -> None:

@@ -1,12 +1,16 @@
 """XCAP requests and responses as the server decides on them, free of HTTP's transport."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from simplestack.state import Document
 from simplestack.xcap.selectors import ResourceSelector
 
-__all__ = ["XCAPRequest", "XCAPResponse"]
+__all__ = ["ATTRIBUTE", "ELEMENT", "XCAPRequest", "XCAPResponse"]
+
+#: The types of the bodies that are nodes (RFC 4825 §15.2).
+ELEMENT: Final = "application/xcap-el+xml"
+ATTRIBUTE: Final = "application/xcap-att+xml"
 
 
 class XCAPRequest(NamedTuple):
@@ -21,6 +25,8 @@ class XCAPRequest(NamedTuple):
     identity: str
     #: Documents of all users, where the resource is computed from them.
     gathered: tuple[Document, ...] = ()
+    #: Those of the addresses in the body that are users'.
+    users: frozenset[str] = frozenset()
 
 
 class XCAPResponse(NamedTuple):

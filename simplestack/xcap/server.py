@@ -14,7 +14,7 @@ from simplestack.state import ChangeSet, Document, ResourceState
 from simplestack.xcap import conditions, edit
 from simplestack.xcap.claims import Claims
 from simplestack.xcap.errors import ConflictError, no_parent, refusal
-from simplestack.xcap.message import XCAPRequest, XCAPResponse
+from simplestack.xcap.message import ATTRIBUTE, ELEMENT, XCAPRequest, XCAPResponse
 from simplestack.xcap.nodes import NodeSelector
 from simplestack.xcap.nodes import parse as parse_node
 from simplestack.xcap.selectors import DocumentSelector, ResourceSelector
@@ -22,8 +22,6 @@ from simplestack.xcap.usages.capabilities import XCAPCapabilities
 
 __all__ = ["ATTRIBUTE", "ELEMENT", "NAMESPACES", "Limits", "XCAPServer"]
 
-ELEMENT: Final = "application/xcap-el+xml"
-ATTRIBUTE: Final = "application/xcap-att+xml"
 NAMESPACES: Final = "application/xcap-ns+xml"
 
 METHODS: Final = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS")
@@ -63,6 +61,8 @@ class XCAPServer:
         self.admins = frozenset(admins)
         self.root = root.rstrip("/")
         self.claims: dict[str, Claims] = {auid: Claims() for auid in self.usages}
+        #: The last union of all users' documents of each usage, and what it is the union of.
+        self._unions: dict[str, tuple[tuple[Document, ...], bytes]] = {}
         self._xml_limits = XMLLimits(limits.octets, limits.depth, limits.nodes)
 
     def usage(self, selector: ResourceSelector) -> IApplicationUsage:
@@ -126,7 +126,10 @@ class XCAPServer:
         place = request.selector.document
         if not self.gathers(request.selector):
             return self.computed(place, state)
-        content = usage.gathered(request.gathered)
+        documents, content = self._unions.get(usage.auid, ((), b""))
+        if documents is not request.gathered or not content:
+            content = usage.gathered(request.gathered)
+            self._unions[usage.auid] = (request.gathered, content)
         modified = max([each.modified_at for each in request.gathered], default=0.0)
         return _made(place, usage.content_type, content, modified)
 
@@ -216,7 +219,7 @@ class XCAPServer:
                 raise refusal(error) from None
         tag = identifiers.entity_tag()
         new = _document(place, usage.content_type, body, tag, now)
-        self._check(usage, new, state)
+        self._check(usage, new, state, request.users)
         headers = _validators(new)
         return Outcome(XCAPResponse(201 if created else 200, headers), ChangeSet(state.aor, [new]))
 
@@ -253,7 +256,13 @@ class XCAPServer:
                 f"a user may have {self.limits.documents} documents; delete one first",
             )
 
-    def _check(self, usage: IApplicationUsage, new: Document, state: ResourceState) -> None:
+    def _check(
+        self,
+        usage: IApplicationUsage,
+        new: Document,
+        state: ResourceState,
+        users: frozenset[str] = frozenset(),
+    ) -> None:
         """Whether the document as a whole may be so (§8.2.5)."""
         try:
             root = parse_content(new.body, limits=self._xml_limits)
@@ -264,6 +273,8 @@ class XCAPServer:
         for value, field in usage.claims(root).items():
             if claims.holder(value) not in (None, (new.aor, new.id)):
                 raise ConflictError.not_unique(f"{value} is taken", field, claims.free(value))
+            if value in users:
+                raise ConflictError.not_unique(f"{value} is a user", field, claims.free(value))
 
     def claimed(self, document: Document) -> tuple[str, ...]:
         """The values that a stored document has for itself on the whole server."""

@@ -66,6 +66,13 @@ class ApplicationUsage:
         """Values that no other document on the server may have, each with its node selector."""
         return {}
 
+    def addresses(self, body: bytes, content_type: str) -> tuple[str, ...]:
+        """Of the values that ``claims`` would say for what is put, those that may be users'.
+
+        They must be no users'.  The body is a document, an element, or the value of an attribute.
+        """
+        return ()
+
     def computed(
         self, owner: str, path: str, documents: Mapping[str, Document], root: str
     ) -> bytes | None:

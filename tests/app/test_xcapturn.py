@@ -22,13 +22,14 @@ from simplestack.sip.fields import parse_challenge
 from simplestack.state import ChangeSet, Document, Subscription
 from simplestack.store.memory import MemoryStore
 from simplestack.store.sql import SQLStore
-from tests.app.xcapworld import PASSWORD, Answer, Client, XCAPWorld
+from tests.app.xcapworld import PASSWORD, Answer, Client, XCAPWorld, credential
 from tests.event.records import subscription
 
 INDEX = "/resource-lists/users/sip:bill@example.com/index"
 LISTS = "application/resource-lists+xml"
 SERVICES = "application/rls-services+xml"
 ELEMENT = "application/xcap-el+xml"
+ATTRIBUTE = "application/xcap-att+xml"
 DOCUMENT = b'<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"><list name="a"/></resource-lists>'
 
 
@@ -359,6 +360,84 @@ class ServiceTests(SynchronousTestCase):
             self.assertEqual(report.condition, "uniqueness-failure")
             self.assertIn("sip:friends-2@example.com", report.exists[0].alternatives)
             self.assertEqual(self.service(each, "bill", "friends").status, 200)
+
+    def test_users(self) -> None:
+        """§4.4.5: nor can it be that of a user, however it is written and by whatever way it comes;
+        services that are there already are not looked up.
+        """
+        world = XCAPWorld()
+        for name in ("joe", "bill"):
+            answer = self.service(world, "bill", name)
+            self.assertEqual(answer.status, 409)
+            report = parse_conflict_report(answer.body)
+            self.assertEqual(report.condition, "uniqueness-failure")
+            self.assertEqual(report.exists[0].field, "rls-services/service%5B1%5D/@uri")
+        bill = world.client("bill")
+        index = "/rls-services/users/sip:bill@example.com/index"
+        self.assertEqual(self.service(world, "bill", "friends").status, 201)
+        self.assertEqual(self.service(world, "joe", "FRIENDS").status, 201)
+        taken = '<rls-services xmlns="urn:ietf:params:xml:ns:rls-services">%s</rls-services>'
+        other = taken % '<service uri="sips:friends@EXAMPLE.com;a=b"><list/></service>'
+        answer = world.client("bob").put(index.replace("bill", "bob"), other.encode(), SERVICES)
+        self.assertEqual(answer.status, 409)
+        node = index + "/~~/rls-services/service"
+        for body in (
+            b'"sip:joe@example.com"',
+            b"'sip:joe@EXAMPLE.COM'",
+            b'"sip:%6aoe@example.com"',
+        ):
+            self.assertEqual(bill.put(node + "/@uri", body, ATTRIBUTE).status, 409, body)
+        for body in (
+            b'<service uri="sip:joe@example.com"><list/></service>',
+            b"<service a='&gt;' uri = 'sip:joe@example.com'><list/></service>",
+        ):
+            self.assertEqual(bill.put(node + "%5b2%5d", body, ELEMENT).status, 409, body)
+        self.assertEqual(bill.put(node + "/@uri", b'"sip:team@example.com"', ATTRIBUTE).status, 200)
+        # A user who comes later takes nothing away.
+        world.credentials.put(credential("team"))
+        self.assertEqual(self.service(world, "bill", "team").status, 200)
+
+    def test_too_many(self) -> None:
+        """A request can't make the server look up users without end."""
+        services = "".join(
+            [f'<service uri="sip:{each}@example.com"><list/></service>' for each in range(101)]
+        )
+        body = (
+            f'<rls-services xmlns="urn:ietf:params:xml:ns:rls-services">{services}</rls-services>'
+        )
+        uri = "/rls-services/users/sip:bill@example.com/index"
+        answer = XCAPWorld().client("bill").put(uri, body.encode(), SERVICES)
+        self.assertEqual(answer.status, 409)
+        self.assertEqual(parse_conflict_report(answer.body).condition, "constraint-failure")
+
+    def test_index_is_kept(self) -> None:
+        """The global index is not read again as long as nothing is written; never is it stale."""
+        world = XCAPWorld()
+        self.service(world, "bill", "friends")
+        root, uri = world.client("root"), "/rls-services/global/index"
+        asked: list[str] = []
+        documents = world.service.documents
+        assert documents is not None
+
+        def counted(auid: str) -> Deferred[list[Document]]:
+            asked.append(auid)
+            assert documents is not None
+            return documents(auid)
+
+        world.service.documents = counted
+        for _ in range(3):
+            self.assertIn(b"sip:friends@example.com", root.get(uri).body)
+        self.assertEqual(len(asked), 1)
+        self.service(world, "bill", "others")
+        self.assertIn(b"sip:others@example.com", root.get(uri).body)
+        self.assertEqual(len(asked), 2)
+        store = memory(world)
+        store.available = False
+        self.assertEqual(self.service(world, "bill", "more").status, 503)
+        store.available = True
+        self.assertIn(b"sip:others@example.com", root.get(uri).body)
+        world.client("bill").delete("/rls-services/users/sip:bill@example.com/index")
+        self.assertNotIn(b"sip:others@example.com", root.get(uri).body)
 
     def test_released(self) -> None:
         """What a document says no more is free, and so is what could not be stored."""

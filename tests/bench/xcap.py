@@ -86,7 +86,7 @@ class ElementPut(Requests):
 class Client:
     """One connection of one user."""
 
-    __slots__ = ("_data", "_head", "account", "number", "requests", "socket")
+    __slots__ = ("_data", "_head", "account", "number", "requests", "response", "socket", "status")
 
     def __init__(self, account: Account, port: int) -> None:
         # A nonce of HTTP is another than that of SIP.
@@ -97,6 +97,9 @@ class Client:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.requests = Requests()
         self.number = 0
+        #: The last response, whole, and its status.
+        self.response = b""
+        self.status = 0
         self._data = b""
         self._head = (b"", b"")
 
@@ -150,6 +153,7 @@ class Client:
         if status not in self.requests.statuses:
             said = rest[:200].decode("utf-8", "replace")
             raise LoadError(f"{self.requests.method.decode()} was answered {status}: {said}")
+        self.response, self.status = data, status
         return True
 
 

@@ -1,20 +1,28 @@
 """RLS services: ``rls-services`` (RFC 4826 §4.4)."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 from simplestack.documents import namespaces as ns
+from simplestack.documents.errors import DocumentError
 from simplestack.documents.markup import DECLARATION, attribute
 from simplestack.documents.resourcelists import SERVICES_MEDIA_TYPE, check_rls_services
 from simplestack.documents.schema import Schema
+from simplestack.documents.xml import parse_content
+from simplestack.sip.errors import SIPError
+from simplestack.sip.uri import parse_uri
 from simplestack.state import Document
 from simplestack.xcap.errors import ConflictError
+from simplestack.xcap.markup import unescape
+from simplestack.xcap.message import ATTRIBUTE, ELEMENT
 from simplestack.xcap.source import scan
 from simplestack.xcap.usage import ApplicationUsage
 
 __all__ = ["RLSServices"]
 
+_URI = re.compile(rb"""<(?:[^\s<>/:]+:)?service\b[^<>]*?\buri\s*=\s*("[^"<]*"|'[^'<]*')""")
 _SERVICE = f"{{{ns.RLS_SERVICES}}}service"
 
 
@@ -44,9 +52,25 @@ class RLSServices(ApplicationUsage):
     def claims(self, root: Any) -> Mapping[str, str]:
         """The service URIs: unique "in any document on a particular server" (§4.4.5)."""
         return {
-            service.get("uri", ""): quote(f"rls-services/service[{number}]/@uri", safe="/@:")
+            _address(service.get("uri", "")): quote(
+                f"rls-services/service[{number}]/@uri", safe="/@:"
+            )
             for number, service in enumerate(root.iterchildren(_SERVICE), 1)
         }
+
+    def addresses(self, body: bytes, content_type: str) -> tuple[str, ...]:
+        """The service URIs in a body, which "MUST NOT" be those of other resources (§4.4.5)."""
+        if content_type == ATTRIBUTE:
+            return (_address(unescape(body.strip()[1:-1].decode("utf-8", "replace"))),)
+        try:
+            root = parse_content(body)
+        except DocumentError:
+            # A fragment may use prefixes of its document; else it is refused for itself.
+            found = _URI.findall(body) if content_type == ELEMENT else []
+            return tuple(
+                [_address(unescape(each[1:-1].decode("utf-8", "replace"))) for each in found]
+            )
+        return tuple([_address(each.get("uri", "")) for each in root.iter(_SERVICE, "{*}service")])
 
     def gathered(self, documents: tuple[Document, ...]) -> bytes:
         """The union: each service as its user wrote it, with the namespaces that it needs."""
@@ -65,3 +89,12 @@ class RLSServices(ApplicationUsage):
             + b"".join(services)
             + b"</rls-services>\n"
         )
+
+
+def _address(uri: str) -> str:
+    """The form in which URIs of the same resource are the same."""
+    try:
+        parsed = parse_uri(uri.strip())
+    except SIPError:
+        return uri
+    return parsed.aor if parsed.is_sip else uri
