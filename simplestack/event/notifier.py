@@ -146,7 +146,7 @@ class Notifier(Telling):
         if not ok:
             usage.stale = True
         elif usage.trail is not None:
-            usage.trail.knows(usage.sent)
+            usage.trail.knows(usage.sent.partition("-")[0])
         usages = dialog.usages
         if len(usages) > 1:
             # The others have waited longer.
@@ -197,7 +197,7 @@ class Notifier(Telling):
     ) -> NotifyRequest:
         dialog = usage.dialog
         dialog.outstanding = usage
-        usage.sent = notification.tag.partition("-")[0]
+        usage.sent = notification.tag
         dialog.cseq = cseq = dialog.cseq + 1
         if usage.head is None:
             usage.head = head(usage.subscription, self._events, self._require)

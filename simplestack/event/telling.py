@@ -90,11 +90,16 @@ class Telling(Usages):
         known = view.entity
         if known is None or known.raw != body:
             known = view.entity = _entity(view, body)
+        tag = known.tag
         for usage in view.usages:
             # Nobody is told what he was told before, whatever it was meanwhile.
-            if usage.entity is not known and not usage.closing:
-                before = usage.entity
-                if before is None or usage.stale or before.tag != known.tag:
+            before = usage.entity
+            if before is known or usage.closing:
+                continue
+            if before is None or usage.stale or before.tag != tag:
+                if usage.pace is None and not usage.triggers:
+                    self._tell(usage, known, changes, now, out)
+                else:
                     self._offer(usage, known, seen, changes, now, out)
 
     def _offer(
@@ -184,13 +189,14 @@ class Telling(Usages):
                 record = self._lift(usage, changes)
         if not stale:
             if entity is not None:
+                view = usage.view
                 if entity.empty and usage.entity is None:
                     # There is nothing to which a difference could be applied.
                     body, stale = None, usage.deltas is not None
                 elif usage.deltas is not None:
                     body = self._partly(usage, usage.deltas, entity)
-                elif usage.view is not None and usage.view.steps is not None:
-                    body = self._stepwise(usage, usage.view, entity)
+                elif view is not None and view.steps is not None:
+                    body = self._stepwise(usage, view, entity)
             usage.entity = entity
         dialog = usage.dialog
         dialog.granted = granted = dialog.granted + 1
