@@ -34,6 +34,7 @@ with mistakes_told():
         # xcap_origins=["https://client.example.com"],
         store="sqlite:///simplestack.db",
         # store="postgresql://simplestack:secret@db.example.com/simplestack",
+        # credentials="store",
         # control="simplestack.control",
         # advertise="",
         #
