@@ -272,7 +272,9 @@ def _parse_head(text: str, limits: Limits) -> Request | Response:
                 return _parse_head(_unfold(" ", text), limits)
             name = name.rstrip(" \t")
             if not colon or not is_token(name):
-                fault = fault or f"not a header field: {line[:60]}"
+                # It may be a damaged Authorization: what looks like a value stays unsaid.
+                shown = line.partition(":")[0].partition("=")[0][:40]
+                fault = fault or f"not a header field: {shown}"
                 continue
             key = canonical(name)
         if key in headers:

@@ -261,6 +261,18 @@ class ReadingTests(SynchronousTestCase):
             assert isinstance(error.message, Request)
             self.assertEqual(error.message.call_id, "1@example.com")
 
+    def test_damaged_credentials(self) -> None:
+        """What is said of a damaged field, in a Warning and the log, has no secret in it."""
+        for field in (
+            b'Authori zation: Digest username="bob", response="0123abcd"',
+            b'response="0123abcd", nonce="x"',
+            b"Auth@: Basic 0123abcd",
+        ):
+            data = b"OPTIONS sip:localhost SIP/2.0\r\n" + field + b"\r\n\r\n"
+            error = self.assertRaises(ParseError, parse_message, data)
+            self.assertIn("not a header field", error.text)
+            self.assertNotIn("0123abcd", error.text)
+
     def test_version_case(self) -> None:
         """§7.1: the SIP-Version is case-insensitive."""
         self.assertEqual(request(datagram(start="OPTIONS sip:a Sip/2.0")).method, "OPTIONS")
