@@ -63,7 +63,8 @@ class Subscription:
     """Subscribes to the state of a resource, until it is stopped or the notifier ends it for good.
 
     ``target`` is the URI of the resource, ``event`` the Event header field value, ``accept`` the
-    media types to ask for, ``expires`` seconds; 0 fetches the state once.
+    media types to ask for, ``expires`` seconds; 0 fetches the state once.  With ``lists`` the
+    resource may be a list of others (RFC 4662).
 
     ``on_state(body, content_type)`` is called for each NOTIFY that is not merely the end, with
     b"" and None where it has no body; ``state`` has its Subscription-State.  ``on_end(error)`` is
@@ -88,10 +89,12 @@ class Subscription:
         on_end: Callable[[ClientError | None], None] | None = None,
         on_trouble: Callable[[ClientError, float], None] | None = None,
         expires: int = 3600,
+        lists: bool = False,
     ) -> None:
         self.target = target
         self.event = event
         self.accept = tuple(accept)
+        self.lists = lists
         self.expires = expires
         #: What the last NOTIFY said; None before the first one.
         self.state: SubscriptionState | None = None
@@ -244,6 +247,8 @@ class Subscription:
         request.set("Event", self.event)
         request.set("Accept", ", ".join(self.accept))
         request.set("Expires", str(expires))
+        if self.lists:
+            request.set("Supported", "eventlist")
 
     def _contact(self, flow: Flow) -> str:
         self._flow = flow.key

@@ -308,7 +308,7 @@ class UserAgent:
         try:
             validate_request(request)
             check_method(request, self._capabilities.methods)
-            check_require(request, ())
+            check_require(request, ("eventlist",))
             if request.method == "OPTIONS":
                 response = options(request, self._capabilities, self.identifiers.tag())
             else:

@@ -4,6 +4,7 @@ import argparse
 import time
 from typing import Protocol
 
+from simplestack.client.lists import LIST_TYPES
 from simplestack.client.subscription import Subscription
 from simplestack.command.arguments import add_account, add_ending, add_server, seconds
 from simplestack.command.lines import moment
@@ -85,15 +86,17 @@ async def follow(
         for line in lines:
             say(f"{moment(time.time())}  {line}")
 
+    lists = bool(getattr(reading, "lists", False))
     subscription = Subscription(
         session.agent,
         target,
         reading.event,
-        (reading.media_type,),
+        (*LIST_TYPES, reading.media_type) if lists else (reading.media_type,),
         on_state=on_state,
         on_end=session.fail,
         on_trouble=session.trouble,
         expires=options.expires,
+        lists=lists,
     )
     session.end_after(options.seconds)
     try:
