@@ -13,7 +13,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from simplestack.command.arguments import PASSWORD
 from tests.peers.running import DOMAIN, ROOT, Running, environment, free_port
 
-PROGRAM = "import sys; from simplestack.command.main import main; sys.exit(main())"
+#: Whoever runs the tests in the background may have SIGINT ignored, which programs inherit.
+PROGRAM = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from simplestack.command.main import main
+sys.exit(main())
+"""
 
 
 class Program:
