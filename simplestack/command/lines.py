@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from simplestack.command.session import shown
 from simplestack.documents import namespaces as ns
@@ -10,7 +11,7 @@ from simplestack.documents.pidf import Person, Presence, Tuple
 from simplestack.documents.reginfo import Contact
 from simplestack.documents.watcherinfo import Watcher
 
-__all__ = ["contact_line", "moment", "presence_line", "watcher_line"]
+__all__ = ["Said", "contact_line", "moment", "presence_line", "said", "watcher_line"]
 
 _ACTIVITIES = f"{{{ns.RPID}}}activities"
 
@@ -20,11 +21,17 @@ def moment(now: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
 
 
-def presence_line(presence: Presence) -> str:
-    """Open or closed, the activities, the notes: ``open  on-the-phone,meeting  "until four"``.
+class Said(NamedTuple):
+    """What a presence document says to a person."""
 
-    Open where one service is (RFC 3863 §4.1.4); ``-`` where there are no activities.
-    """
+    #: open, closed or unknown; open where one service is (RFC 3863 §4.1.4).
+    basic: str
+    activities: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def said(presence: Presence) -> Said:
+    """What a presence document says of all its services and persons together."""
     basics = {each.basic for each in presence.tuples}
     basic = "open" if "open" in basics else "closed" if "closed" in basics else "unknown"
     activities: list[str] = []
@@ -33,8 +40,17 @@ def presence_line(presence: Presence) -> str:
     for holder in holders:
         activities += _activities(holder.elements)
         notes += [note.text for note in holder.notes]
-    words = [basic, ",".join(dict.fromkeys(activities)) or "-"]
-    words += [f'"{note.strip()}"' for note in dict.fromkeys(notes) if note.strip()]
+    texts = [note.strip() for note in dict.fromkeys(notes) if note.strip()]
+    return Said(basic, tuple(dict.fromkeys(activities)), tuple(texts))
+
+
+def presence_line(presence: Presence) -> str:
+    """Open or closed, the activities, the notes: ``open  on-the-phone,meeting  "until four"``.
+
+    ``-`` where there are no activities.
+    """
+    basic, activities, notes = said(presence)
+    words = [basic, ",".join(activities) or "-", *[f'"{note}"' for note in notes]]
     return shown("  ".join(words))
 
 

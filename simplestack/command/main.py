@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "register": ("simplestack.command.register", "keep a registration until interrupted"),
     "publish": ("simplestack.command.publish", "publish a presence state until interrupted"),
     "watch": ("simplestack.command.watch", "print a user's presence, and every change"),
+    "buddies": ("simplestack.command.buddies", "keep a list of buddies, and watch them all"),
     "watchers": ("simplestack.command.watchers", "print who watches me"),
     "registrations": ("simplestack.command.registrations", "print a user's registrations"),
     "allow": ("simplestack.command.rules", "let a watcher see my presence"),

@@ -92,6 +92,11 @@ class Session:
         self._waiting: list[Deferred[Any]] = []
         self._timer: Any = None
 
+    @property
+    def terminal(self) -> bool:
+        """Whether what is printed goes to a terminal."""
+        return self._out.isatty()
+
     def say(self, text: str) -> None:
         """Print a line."""
         try:

@@ -83,10 +83,15 @@ async def follow(
         if lines is None:
             subscription.refresh()
             return
+        if screen:
+            say("\n".join(lines))
+            return
         for line in lines:
             say(f"{moment(time.time())}  {line}")
 
     lists = bool(getattr(reading, "lists", False))
+    #: Whether the lines are all that there is to see, again and again.
+    screen = bool(getattr(reading, "screen", False))
     subscription = Subscription(
         session.agent,
         target,

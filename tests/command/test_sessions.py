@@ -82,8 +82,8 @@ class SessionCase(StackCase):
     async def serve_users(self, **changes: Any) -> None:
         """Start the server."""
         self.xcap_port = free_port()
+        changes.setdefault("roles", ("registrar", "presence", "reg", "winfo", "xcap"))
         settings = self.settings(
-            roles=("registrar", "presence", "reg", "winfo", "xcap"),
             xcap=(f"tcp:{self.xcap_port}:interface=127.0.0.1",),
             **changes,
         )
