@@ -44,7 +44,7 @@ with mistakes_told():
         # max_subscriptions_per_watcher=30,
         # waiting_time=604800,
         # max_waiting=100,
-        # notify_interval=0,
+        # notify_interval=5,
         #
         # registration_is_presence=True,
         # default_handling="confirm",

@@ -67,7 +67,7 @@ class Settings:
     max_waiting: int = 100
     #: The shortest time between two NOTIFYs of what the same watchers see, after an immediate
     #: first; 0 sends one for each change (RFC 3856 §6.10).
-    notify_interval: int = 0
+    notify_interval: int = 5
 
     # Presence (RFC 3856)
     #: Whether a registered user without publications is open.

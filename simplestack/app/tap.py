@@ -42,6 +42,13 @@ class Options(usage.Options):
         ],
         ["control", None, Settings.control, "The UNIX socket that 'simplestack status' asks"],
         ["advertise", None, "", "The host in our Via and Contact, where it is not the interface's"],
+        [
+            "notify-interval",
+            None,
+            Settings.notify_interval,
+            "Seconds between two NOTIFYs to those who see the same; 0 sends one for each change",
+            int,
+        ],
     ]
 
     def __init__(self) -> None:
@@ -117,6 +124,7 @@ class Options(usage.Options):
                 split_names(self["digest"]) if self["digest"] else Settings.digest_algorithms
             ),
             advertise=self["advertise"],
+            notify_interval=self["notify-interval"],
         )
 
 

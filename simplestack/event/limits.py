@@ -36,7 +36,7 @@ class Limits(NamedTuple):
     #: The shortest time between two notifications of a view, after an immediate first; 0 for
     #: none.  "notifications for a single presentity" (RFC 3856 §6.10), "for a single user"
     #: (RFC 3680 §4.10) SHOULD come no faster than one in five seconds.
-    notify_interval: float = 0
+    notify_interval: float = 5
     #: The shortest time between two notifications of which the second says nothing new, for
     #: those who ask for a lowest rate (RFC 6446 §6.3).
     repeat_interval: float = 5

@@ -128,7 +128,10 @@ class ListWorld(World):
         super().__init__(
             [f"{name}@example.com" for name in names],
             settings=Settings(
-                domains=("example.com",), default_handling=handling, xcap_root=ROOT + "/"
+                domains=("example.com",),
+                default_handling=handling,
+                notify_interval=0,
+                xcap_root=ROOT + "/",
             ),
             seed=seed,
         )

@@ -95,6 +95,7 @@ class StackCase(TestCase):
             "store": f"sqlite:///{mkdtemp(dir='.')}/state.db",
             "control": "",
             "restart_window": 0,
+            "notify_interval": 0,
         }
         return Settings(**(chosen | changes))
 

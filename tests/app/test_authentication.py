@@ -225,7 +225,7 @@ class IdentityTests(AuthenticationCase):
         request = self.alice.request("REGISTER", "sip:example.com", headers)
         self.assertEqual(self.answer(self.alice, request).status, 403)
         self.world = World(
-            settings=Settings(domains=("example.com",), registrars=(ALICE,)),
+            settings=Settings(domains=("example.com",), registrars=(ALICE,), notify_interval=0),
         )
         self.alice = self.world.phone("alice@example.com")
         request = self.alice.request("REGISTER", "sip:example.com", headers)

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from simplestack.app.plugins import composition_policy, make_roles
 from simplestack.app.settings import ROLE_NAMES, Settings, SettingsError, split_names
 from simplestack.app.tap import Options, makeService
+from simplestack.event.limits import Limits
 
 
 class SettingsTests(SynchronousTestCase):
@@ -124,6 +125,8 @@ class OptionsTests(SynchronousTestCase):
             "",
             "--advertise",
             "sip.example.com",
+            "--notify-interval",
+            "0",
         )
         self.assertEqual(settings.domains, ("example.com", "example.org"))
         self.assertEqual(settings.listen, ("udp:5070:interface=127.0.0.1",))
@@ -133,7 +136,13 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(settings.xcap_root, "https://xcap.example.com/")
         self.assertEqual(settings.control, "")
         self.assertEqual(settings.advertise, "sip.example.com")
+        self.assertEqual(settings.notify_interval, 0)
         self.assertEqual(self.parse(), Settings())
+
+    def test_pace(self) -> None:
+        """Without a word on it a view is told every five seconds at most (RFC 3856 §6.10)."""
+        self.assertEqual(Settings().notify_interval, 5)
+        self.assertEqual(Limits().notify_interval, 5)
 
     def test_mistakes(self) -> None:
         """Each mistake: one line on stderr that names it, exit status 2, no traceback."""

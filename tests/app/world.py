@@ -400,7 +400,8 @@ class World:
         seed: int = 0,
     ) -> None:
         domains = tuple(dict.fromkeys(user.partition("@")[2] for user in users))
-        self.settings = settings or Settings(domains=domains)
+        #: Without other settings every change is told: tests count what is sent.
+        self.settings = settings or Settings(domains=domains, notify_interval=0)
         self.now = 0.0
         self.random = Random(seed)
         self.numbers = count(10)

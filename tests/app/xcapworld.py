@@ -80,7 +80,7 @@ class XCAPWorld:
             **settings,  # type: ignore[arg-type]  # the keywords are the caller's to get right
         )
         self.core = Core(
-            Settings(domains=(DOMAIN,), xcap_origins=origins),
+            Settings(domains=(DOMAIN,), notify_interval=0, xcap_origins=origins),
             [*roles, self.role],
             self.store,
             self.credentials,

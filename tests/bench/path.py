@@ -173,6 +173,7 @@ def _running(accounts: list[Account]) -> Iterator[tuple[Stack, HandReactor]]:
             xcap=(),
             store=url,
             control="",
+            notify_interval=0,
         )
         reactor = HandReactor()
         stack = Stack(settings, reactor)

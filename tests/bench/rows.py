@@ -315,6 +315,8 @@ def _prepared(
             )
         else:
             arguments = ["simplestack", "--domain", DOMAIN, "--store", store]
+            # Every change is told, so that the NOTIFYs of each PUBLISH can be counted.
+            arguments += ["--notify-interval", "0"]
             arguments += ["--listen", f"udp:{port}:interface=127.0.0.1"]
             arguments += ["--xcap", f"tcp:{xcap}:interface=127.0.0.1"]
             command = twistd(arguments, profile)

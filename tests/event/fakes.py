@@ -4,7 +4,7 @@ from collections.abc import Hashable, Sequence
 
 from zope.interface import implementer
 
-from simplestack.event.limits import DEFAULT_LIMITS, Limits
+from simplestack.event.limits import Limits
 from simplestack.event.notifier import Notification, Notifier, NotifyRequest
 from simplestack.event.subscription import Subscribing
 from simplestack.interfaces import Body, Decision, IEventPackage
@@ -224,13 +224,17 @@ def rules(text: bytes = b"") -> Document:
     return Document(AOR, "pres-rules/index", "pres-rules", "index", "e", "text/xml", text, 0.0)
 
 
+#: Every change is told.
+UNPACED = Limits(notify_interval=0)
+
+
 class Agent:
     """A notifier with its state, driven as a turn drives it, every commit at once."""
 
     def __init__(
         self,
         *packages: IEventPackage,
-        limits: Limits = DEFAULT_LIMITS,
+        limits: Limits = UNPACED,
         records: Sequence[Record] = (),
         aor: str = AOR,
     ) -> None:

@@ -12,7 +12,7 @@ from simplestack.event.notifier import NotifyRequest
 from simplestack.interfaces import Body
 from simplestack.state import ChangeSet, ResourceState, Subscription
 from tests.documents.test_pidf import presences
-from tests.event.fakes import AOR, Agent, publication, read, subscribe
+from tests.event.fakes import AOR, UNPACED, Agent, publication, read, subscribe
 from tests.event.test_partialpresence import ACCEPT, PresenceLike, Watching
 
 #: Watchers, and how each of them subscribes.
@@ -223,7 +223,7 @@ class AssembledTests(SynchronousTestCase):
     @given(st.lists(_step, max_size=25))
     def test_assembled(self, steps: list[tuple[str, object]]) -> None:
         """Full and partial documents, step by step, equal the full one (RFC 5263 §4.5)."""
-        self.run_history(steps, Limits())
+        self.run_history(steps, UNPACED)
 
     @settings(max_examples=50, deadline=None)
     @given(st.lists(_step, max_size=25))

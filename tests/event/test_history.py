@@ -63,7 +63,7 @@ class History:
 
     def __init__(self, block: int) -> None:
         self.package = PartialPackage()
-        self.agent = Agent(self.package, limits=Limits(cseq_block=block))
+        self.agent = Agent(self.package, limits=Limits(cseq_block=block, notify_interval=0))
         self.subscribers: dict[str, Subscriber] = {}
         self.ended: list[Subscriber] = []
         self.cseq = 0

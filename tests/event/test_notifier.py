@@ -200,7 +200,7 @@ class DialogTests(Case):
 
     def test_cseq_blocks(self) -> None:
         """CSeq numbers are committed in blocks, and go on above them (3261 §12.2.1.1)."""
-        self.agent = Agent(self.package, limits=Limits(cseq_block=3))
+        self.agent = Agent(self.package, limits=Limits(cseq_block=3, notify_interval=0))
         record = self.join()
         self.assertEqual(record.cseq_reserved, 3)
         numbers = []
@@ -217,7 +217,7 @@ class DialogTests(Case):
 
     def test_superseded_ones_use_no_numbers(self) -> None:
         """A notification that was never sent leaves its number to the next."""
-        self.agent = Agent(self.package, limits=Limits(cseq_block=3))
+        self.agent = Agent(self.package, limits=Limits(cseq_block=3, notify_interval=0))
         self.join()
         (first,) = self.agent.put(publication("p", b"a"))
         for n in range(10):
@@ -409,7 +409,7 @@ class RestartTests(Case):
 
     def test_shared_dialog(self) -> None:
         """The CSeq of a shared dialog rises whichever of its records are left."""
-        self.agent = Agent(self.package, limits=Limits(cseq_block=2))
+        self.agent = Agent(self.package, limits=Limits(cseq_block=2, notify_interval=0))
         record = self.join()
         for n in range(2):
             (notify,) = self.agent.subscribe(

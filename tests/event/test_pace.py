@@ -12,6 +12,7 @@ from simplestack.sip.fields import parse_event
 from simplestack.state import ChangeSet
 from tests.event.fakes import (
     ALICE,
+    UNPACED,
     Agent,
     FakePackage,
     PartialPackage,
@@ -119,7 +120,7 @@ class AdaptiveTests(SynchronousTestCase):
 class Case(SynchronousTestCase):
     """An agent in time."""
 
-    limits = Limits()
+    limits = UNPACED
 
     def setUp(self) -> None:
         """An agent with one package."""

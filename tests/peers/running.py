@@ -68,6 +68,8 @@ def twistd(*arguments: str) -> list[str]:
 class Running:
     """A server; ``start`` it, as often as it has been stopped or killed.
 
+    Every change is told, unless a .tac says otherwise.
+
     :param directory: where it runs and keeps its database; made where it is not there.
     :param options: of ``twistd simplestack``, beyond domain, ports and store.
     :param settings: where given, the server runs from a .tac with these settings in place of
@@ -104,6 +106,7 @@ class Running:
         xcap = f"tcp:{self.xcap_port}:interface=127.0.0.1"
         if settings is not None:
             known = {"domains": [DOMAIN], "listen": listen, "xcap": [xcap], "store": store}
+            known |= {"notify_interval": 0}
             tac = _TAC.format(settings=known | settings)
         elif tac:
             tac = re.sub(r"\b(udp|tcp):5060:", rf"\1:{self.port}:", tac)
@@ -113,6 +116,7 @@ class Running:
             self._command = twistd("-n", "--pidfile=", "-y", "simplestack.tac")
         else:
             given = [f"--domain={DOMAIN}", f"--store={store}", f"--xcap={xcap}"]
+            given += ["--notify-interval=0"]
             given += [f"--listen={place}" for place in listen]
             self._command = twistd("-n", "--pidfile=", "simplestack", *given, *options)
         self._log = self.directory / "server.log"

@@ -121,7 +121,7 @@ class _Scenario:
         """The world, which is made when it is first needed."""
         if self._world is None:
             domains = tuple(dict.fromkeys(user.partition("@")[2] for user in self._users))
-            settings = Settings(**{"domains": domains, **self._settings})  # type: ignore[arg-type]  # Settings checks its values itself
+            settings = Settings(**{"domains": domains, "notify_interval": 0, **self._settings})  # type: ignore[arg-type]  # Settings checks its values itself
             self._world = World(self._users, settings=settings)
         return self._world
 
