@@ -171,9 +171,14 @@ class Authenticator:
 
     def _look_up(self, username: str, domain: str) -> Deferred[Credential | None]:
         found = cast("Deferred[Credential | None]", self._source.lookup(username, domain))
-        return found.addCallback(self._remember)
+        return found.addCallback(self._remember, username, domain, self._version)
 
-    def _remember(self, credential: Credential | None) -> Credential | None:
+    def _remember(
+        self, credential: Credential | None, username: str, domain: str, version: int | None
+    ) -> Credential | Deferred[Credential | None] | None:
+        if version != self._version:
+            # It may be what was there before the source changed.
+            return self._look_up(username, domain)
         if credential is not None:
             if len(self._known) >= MAX_CACHED:
                 del self._known[next(iter(self._known))]

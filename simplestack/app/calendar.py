@@ -9,6 +9,7 @@ Which user has which calendar is in a file of the operator, one a line::
 Users can't name a file nor a URL themselves.
 """
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -109,12 +110,14 @@ class CalendarSource:
         agent: IAgent | None = None,
         interval: float = INTERVAL,
         in_thread: Callable[..., Deferred[Any]] | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         read_calendars(path)
         self._reactor = reactor
         self._path = path
         self._agent = agent
         self._interval = interval
+        self._clock = clock
         self._in_thread = in_thread or self._by_pool
         self._publish: Publish | None = None
         self._loop = LoopingCall(self.look)
@@ -178,7 +181,7 @@ class CalendarSource:
             self._said.add(aor)
 
     def _now(self) -> float:
-        return cast(float, self._reactor.seconds())
+        return self._clock()
 
     def _fetch(self, place: str) -> Deferred[bytes]:
         if "://" in place:

@@ -39,7 +39,7 @@ EXTENSIONS = ("path", "outbound")
 
 
 class Clocks(NamedTuple):
-    """The two clocks, in seconds."""
+    """The two clocks, in seconds; the wall clock must not go back (``app.clock``)."""
 
     wall: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from functools import lru_cache
+from ipaddress import ip_address
 
 from simplestack.sip.errors import SIPError
 from simplestack.sip.message import Request
@@ -51,6 +52,23 @@ class Placing:
         if not uri.user:
             raise SIPError(404, text="the URI names no user")
         return uri.aor
+
+    def check_host(self, request: Request, flow: Flow) -> None:
+        """See that a request that needs no AOR, an OPTIONS, is for us (RFC 3261 §8.2.2.1).
+
+        A served domain names us, and so does an address, for whoever asks by it has found us
+        there.  So does the name that our Contacts have.
+
+        Raises SIPError 404.
+        """
+        uri = request.request_uri
+        host = uri.host
+        if host in self.domains or host == flow.local[0] or uri.param(DOMAIN) in self.domains:
+            return
+        try:
+            ip_address(host.strip("[]"))
+        except ValueError:
+            raise SIPError(404, text=f"the domain {host} is not served here") from None
 
     def contact(self, request: Request, aor: str, flow: Flow) -> str:
         """The Contact URI for a dialog about this AOR over this flow.

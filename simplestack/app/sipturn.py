@@ -79,6 +79,7 @@ class SIPService:
             validate_request(request)
             self._inspect(request, transaction, now)
             if request.method == "OPTIONS":
+                self.placing.check_host(request, transaction.flow)
                 tag = self.identifiers.tag()
                 transaction.respond(options(request, self._capabilities, tag), now)
                 return

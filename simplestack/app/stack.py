@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from twisted.application.service import Service
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import (
     Deferred,
     gatherResults,
@@ -23,9 +24,10 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
 from simplestack import __version__
+from simplestack.app.clock import SteadyClock
 from simplestack.app.control import ControlFactory
 from simplestack.app.control import listen as listen_control
-from simplestack.app.core import Core
+from simplestack.app.core import Clocks, Core
 from simplestack.app.explaining import Explaining
 from simplestack.app.plugins import credential_source, make_roles
 from simplestack.app.settings import Settings, SettingsError
@@ -54,8 +56,7 @@ class Stack(Service):
     """
 
     log = Logger()
-    name = "simplestack"
-    #: Seconds until the store is read again, where that failed at the start.
+    #: Seconds until the store is opened and read again, where that failed at the start.
     retry = 5.0
 
     def __init__(
@@ -67,6 +68,8 @@ class Stack(Service):
         self._loops: list[LoopingCall] = []
         self._wakes: list[Any] = []
         self._places: list[str] = []
+        #: Where XCAP is served, as URLs.
+        self._roots: list[str] = []
         self._control: Any = None
         self._sites: list[Any] = []
         self._ready: Deferred[Any] = succeed(None)
@@ -77,7 +80,14 @@ class Stack(Service):
             listen = [parse_listen(text) for text in settings.listen]
         except (StoreError, ValueError) as error:
             raise SettingsError(str(error)) from None
-        self.core = Core(settings, self.roles, self.store, credential_source(settings, self.store))
+        self.clock = SteadyClock()
+        self.core = Core(
+            settings,
+            self.roles,
+            self.store,
+            credential_source(settings, self.store),
+            Clocks(self.clock.now, time.monotonic),
+        )
         self.network = Network(
             reactor,
             self.core.layer,
@@ -119,13 +129,16 @@ class Stack(Service):
         return None if self.core.xcap is None else self.core.xcap.resource
 
     def _listen_for_xcap(self) -> None:
+        self._sites, self._roots = [], []
         if self.core.xcap is None:
             return
         for text in self.settings.xcap:
             try:
                 endpoint = serverFromString(self.reactor, text)
                 site = self.core.xcap.make_site(self.reactor, self.settings.max_connections)
-                self._sites.append(_result(endpoint.listen(site)))
+                port = _result(endpoint.listen(site))
+                self._sites.append(port)
+                self._roots.append(shown(text, port.getHost()))
             except CannotListenError as error:
                 raise SettingsError(f"can't serve XCAP on {text}: {error.socketError}") from None
             except Exception as error:
@@ -150,13 +163,11 @@ class Stack(Service):
                     ControlFactory(self.status, explain=Explaining(self.core).answer),
                 )
         super().startService()
-        self._started = time.time()
+        self._started = time.monotonic()
         self.store.on_failure = self.core.turns.distrust
-        self._ready = self.store.start()
-        self._ready.addCallback(lambda _: self._take_up())
-        self._ready.addErrback(self._not_taken_up)
+        self._open_store()
         for interval, act in (
-            (1.0, self.core.turns.tick),
+            (1.0, self._tick),
             (CREDENTIALS_INTERVAL, self._refresh_credentials),
             (60.0, self.core.residents.sweep),
         ):
@@ -177,10 +188,16 @@ class Stack(Service):
         self.log.info("roles: {roles}", roles=", ".join(role.name for role in self.roles))
         for place in self._places:
             self.log.info("SIP on {place}", place=place)
-        for text in self.settings.xcap if self.core.xcap is not None else ():
-            self.log.info("XCAP on {root}", root=settings.xcap_root or shown(text))
+        for root in self._roots:
+            self.log.info("XCAP on {root}", root=settings.xcap_root or root)
         self.log.info("state in {store}", store=self._store_shown())
         self.log.info("next: simplestack user add alice@{domain}", domain=settings.domains[0])
+
+    def _open_store(self) -> None:
+        # It was there a moment ago, so that what fails now is an outage and no mistake.
+        self._ready = self.store.start()
+        self._ready.addCallback(lambda _: self._take_up())
+        self._ready.addErrback(self._not_taken_up)
 
     @inlineCallbacks
     def _take_up(self) -> Any:
@@ -206,11 +223,16 @@ class Stack(Service):
                 retry=self.retry,
                 reason=failure.getErrorMessage(),
             )
-            self._wakes.append(self.reactor.callLater(self.retry, self._take_up_again))
+            again = self._take_up_again if self.store.running else self._open_store
+            self._wakes.append(self.reactor.callLater(self.retry, again))
 
     def _take_up_again(self) -> None:
         self._ready = self._take_up()
         self._ready.addErrback(self._not_taken_up)
+
+    def _tick(self) -> None:
+        self.clock.follow()
+        self.core.turns.tick()
 
     def _refresh_credentials(self) -> Deferred[Any]:
         # While the database is away the credentials that are known serve on.
@@ -248,10 +270,11 @@ class Stack(Service):
         return {
             "version": __version__,
             "pid": os.getpid(),
-            "up_seconds": round(time.time() - self._started),
+            "up_seconds": round(time.monotonic() - self._started),
             "domains": list(self.settings.domains),
             "roles": [role.name for role in self.roles],
             "listening": self._places,
+            "xcap": self._roots,
             "store": self._store_shown(),
             **counts,
             "users_in_memory": len(self.core.residents),
@@ -261,15 +284,16 @@ class Stack(Service):
         }
 
 
-def shown(endpoint: str) -> str:
-    """The URL of a Twisted endpoint that serves HTTP."""
-    kind, _, rest = endpoint.partition(":")
-    port, *options = rest.split(":")
-    host = next(
-        (text.removeprefix("interface=") for text in options if text.startswith("interface=")),
-        "*",
-    )
-    return f"{'https' if kind == 'ssl' else 'http'}://{host}:{port.removeprefix('port=')}/"
+def shown(endpoint: str, place: Any) -> str:
+    """The URL of a Twisted endpoint that serves HTTP, by the address that it has got.
+
+    An address without a port, as that of a UNIX socket, has no URL: then the endpoint itself.
+    """
+    if not isinstance(place, (IPv4Address, IPv6Address)):
+        return endpoint
+    host = "*" if place.host in ("0.0.0.0", "::") else place.host
+    scheme = "https" if endpoint.startswith("ssl:") else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{place.port}/"
 
 
 def _result(fired: Deferred[T]) -> T:

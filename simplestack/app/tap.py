@@ -1,20 +1,30 @@
 """``twistd simplestack``: the command line options, and the service that they make."""
 
 import gc
+import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from twisted.application.service import MultiService, Service
+from twisted.logger import Logger
 from twisted.python import usage
 
 from simplestack import __version__
+from simplestack.app.clock import steady
 from simplestack.app.settings import ROLE_NAMES, Settings, SettingsError, split_names
 from simplestack.app.stack import Stack
 from simplestack.interfaces import IRole
 
-__all__ = ["GC_THRESHOLDS", "Daemon", "Options", "makeService", "makeStack", "mistakes_told"]
+__all__ = [
+    "GC_THRESHOLDS",
+    "Daemon",
+    "Options",
+    "makeService",
+    "makeStack",
+    "mistakes_told",
+]
 
 #: Objects made and not gone again before Python looks for cycles among them, and how often it
 #: does that before it looks among the older ones, and the oldest.
@@ -176,10 +186,12 @@ class Daemon(MultiService):
 
     def __init__(self, stack: Stack) -> None:
         super().__init__()
+        self._reactor = stack.reactor
         stack.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
         """Open what needs privileges."""
+        steady(self._reactor)
         try:
             super().privilegedStartService()
         except SettingsError as error:
@@ -199,6 +211,31 @@ class Daemon(MultiService):
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
+        self._reactor.callWhenRunning(stop_once, self._reactor)
+
+
+def stop_once(reactor: Any) -> None:
+    """Let SIGTERM and SIGINT that come while a running reactor stops say that it does.
+
+    Twisted stops again and logs the traceback of that.
+    """
+    log = Logger()
+    stopping = False
+
+    def again(number: int, frame: object) -> None:
+        nonlocal stopping
+        if stopping:
+            reactor.callFromThread(log.info, "it stops already; only SIGKILL is faster")
+        else:
+            stopping = True
+            first[number](number, frame)
+
+    first: dict[int, Callable[[int, Any], object]] = {}
+    for number in (signal.SIGTERM, signal.SIGINT):
+        handler = signal.getsignal(number)
+        if callable(handler):
+            first[number] = handler
+            signal.signal(number, again)
 
 
 def makeService(options: Options) -> Service:

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.logger import globalLogBeginner
 
+from simplestack.app.clock import steady
 from simplestack.client.errors import (
     AuthenticationError,
     ClientError,
@@ -227,6 +228,7 @@ def run_session(name: str, start: Callable[[Session], Coroutine[Any, Any, int]])
     from twisted.internet import reactor as installed
 
     reactor: Any = installed
+    steady(reactor)
     session = Session(name, reactor)
     try:
         work = start(session)

@@ -4,6 +4,7 @@ import argparse
 import getpass
 import sys
 
+from simplestack.app.control import ask
 from simplestack.app.settings import Settings
 from simplestack.command.arguments import Parser
 from simplestack.interfaces import Credential
@@ -31,6 +32,8 @@ def parser() -> argparse.ArgumentParser:
     ):
         sub = actions.add_parser(action, help=purpose, description=purpose)
         sub.add_argument("--store", default=Settings.store, help="as given to the server")
+        if action == "add":
+            sub.add_argument("--control", default=Settings.control, help="as given to the server")
         if action == "list":
             sub.add_argument("domain", nargs="?", help="only the users of this domain")
         else:
@@ -83,7 +86,23 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     table.put(credential(uri, _password(options)))
     print(f"{uri.user}@{uri.host} {'added' if options.action == 'add' else 'changed'}")
+    if options.action == "add":
+        _warn(uri.host, options.control)
     return 0
+
+
+def _warn(domain: str, control: str) -> None:
+    """Say so where the running server does not serve the domain of a new user."""
+    try:
+        served = ask(control).get("domains", [])
+    except (OSError, ValueError):
+        # None runs here: it may serve the domain when it does.
+        return
+    if domain not in served:
+        sys.stderr.write(
+            f"simplestack user add: the server here serves {', '.join(served)} and not {domain}:"
+            f" start it with --domain {domain} as well, or make the user in a domain of its own\n"
+        )
 
 
 def _user(text: str) -> Uri:

@@ -115,15 +115,24 @@ class Committer:
         self._alive = False
         self._started: Deferred[None] | None = None
         self._stopping: list[Deferred[None]] = []
-        self._writer = _Writer(database, self, reactor, retry)
+        self._retry = retry
+        self._writer: _Writer
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a writer; there is none before ``start``, nor after that has failed."""
+        return self._alive
 
     def start(self) -> Deferred[None]:
         """Open the database and bring its schema up to date.  Fails with StoreError.
 
-        Commits are taken from now on; they wait until it is open.
+        Commits are taken from now on; they wait until it is open.  After a failure it may be
+        tried again.
         """
         self._started = Deferred()
         self._alive = self._up = True
+        # A thread starts once.
+        self._writer = _Writer(self._database, self, self._reactor, self._retry)
         self._writer.start()
         return self._started
 

@@ -230,11 +230,17 @@ class Database:
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         except FileExistsError:
             return
-        except FileNotFoundError as error:
-            raise StoreError(
-                f"there is no directory {self.path.parent} for the database: create it"
-            ) from error
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and not self.path.parent.is_dir():
+                raise StoreError(
+                    f"there is no directory {self.path.parent} for the database: create it"
+                ) from error
+            if isinstance(error, FileNotFoundError):
+                # So says a file system that has no files of its users, such as /proc.
+                raise StoreError(
+                    f"can't create the database {self.path}: {self.path.parent} takes no new "
+                    "files: choose another directory"
+                ) from error
             raise StoreError(
                 f"can't create the database {self.path}: {error.strerror}: "
                 "choose another file or change the directory's permissions"

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection
 
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from simplestack.interfaces import IStore
@@ -62,13 +61,14 @@ class SQLStore:
         self._committer.on_failure = callback
 
     def start(self) -> Deferred[None]:
-        """Open, create, migrate.  Fails with StoreError."""
+        """Open, create, migrate.  Fails with StoreError; then it may be tried again, or stopped."""
         self.readers.start()
-        return self._committer.start().addErrback(self._not_started)
+        return self._committer.start()
 
-    def _not_started(self, failure: Failure) -> Failure:
-        self.readers.stop()
-        return failure
+    @property
+    def running(self) -> bool:
+        """Whether it has been opened, though the database may be away; else it can be started."""
+        return self._committer.running
 
     def stop(self) -> Deferred[None]:
         """Commit what is queued and close."""

@@ -1,8 +1,12 @@
 """Who may do what, as phones meet it."""
 
+from unittest.mock import patch
+
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.app.settings import Settings
+from simplestack.interfaces import Credential
 from simplestack.sip.digest import ALGORITHMS, authorize, ha1
 from simplestack.sip.fields import parse_challenge
 from simplestack.sip.message import Request, Response
@@ -327,6 +331,34 @@ class ChangeTests(AuthenticationCase):
         self.assertEqual(self.alice.ask("REGISTER", "sip:example.com").status, 401)
         self.alice.password = "new"
         self.assertEqual(self.alice.ask("REGISTER", "sip:example.com").status, 200)
+
+    def test_password_while_it_is_read(self) -> None:
+        """What was read of a user before the change, and comes after it, counts no more."""
+        credentials = self.world.credentials
+        waiting: list[Deferred[Credential | None]] = []
+
+        def slowly(username: str, domain: str) -> Deferred[Credential | None]:
+            read: Deferred[Credential | None] = Deferred()
+            waiting.append(read)
+            return read
+
+        old = self.successResultOf(credentials.lookup("alice", "example.com"))
+        self.world.run(1.0)
+        self.alice.password = "new"
+        with patch.object(credentials, "lookup", slowly):
+            self.alice.send(self.alice.request("REGISTER", "sip:example.com"))
+            self.world.run(0.1)
+            credentials.put(credential("alice", "example.com", "new"))
+            self.world.run(1.0)
+        waiting[0].callback(old)
+        self.world.run(0.0)
+        # He is asked for no other password than the one that counts.
+        response = self.alice.inbox.popleft()
+        assert isinstance(response, Response)
+        self.assertEqual(response.status, 200)
+        self.assertFalse(self.alice.inbox)
+        self.alice.password = PASSWORD
+        self.assertEqual(self.alice.ask("REGISTER", "sip:example.com").status, 401)
 
     def test_new_user(self) -> None:
         """A user who was unknown a moment ago is known at once when he is made."""

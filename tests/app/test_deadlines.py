@@ -43,7 +43,7 @@ class DeadlinesTests(SynchronousTestCase):
         self.assertEqual(deadlines.due(1001.0), ["sip:a@x"])
 
     def test_clock_set_back(self) -> None:
-        """A clock that is set back makes nothing due twice, and loses nothing."""
+        """A time that is less than the last makes nothing due twice, and loses nothing."""
         deadlines = Deadlines(1000.0)
         deadlines.set("sip:a@x", 1005.0)
         self.assertEqual(deadlines.due(1006.0), ["sip:a@x"])

@@ -104,6 +104,25 @@ class ChecksTests(SynchronousTestCase):
         self.assertEqual(self.ask("SUBSCRIBE", "sip:bob@elsewhere.com").status, 404)
         self.assertEqual(self.ask("SUBSCRIBE", "sip:bob@example.com").status, 401)
 
+    def test_options_elsewhere(self) -> None:
+        """§8.2.2.1, §11.2: OPTIONS gets 404 where it is for a domain that is not served here.
+
+        An address is that by which we were found, and our Contacts are ours.
+        """
+        for uri, status in (
+            ("sip:example.com", 200),
+            ("sip:bob@example.com", 200),
+            ("sip:EXAMPLE.com:5080;transport=tcp", 200),
+            ("sip:192.0.2.1:5060", 200),
+            ("sip:bob@[2001:db8::1]", 200),
+            ("sip:bob@proxy.elsewhere.com;domain=example.com", 200),
+            ("sip:elsewhere.com", 404),
+            ("sip:bob@elsewhere.com", 404),
+            ("sip:bob@example.com.elsewhere.com", 404),
+            ("sip:bob@proxy.elsewhere.com;domain=elsewhere.com", 404),
+        ):
+            self.assertEqual(self.ask("OPTIONS", uri).status, status, uri)
+
     def test_options(self) -> None:
         """§11.2: what OPTIONS tells is what is so."""
         answer = self.ask("OPTIONS", "sip:example.com")

@@ -275,7 +275,9 @@ class CalendarSourceTests(SynchronousTestCase):
             self.said.append((aor, presence))
             return succeed(None)
 
-        source = CalendarSource(self.clock, self.listed(*lines), agent=agent, in_thread=here)
+        source = CalendarSource(
+            self.clock, self.listed(*lines), agent=agent, in_thread=here, clock=self.clock.seconds
+        )
         source.start(publish)
         self.addCleanup(source.stop)
         return source

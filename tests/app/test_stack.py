@@ -1,15 +1,18 @@
 """The stack on real sockets and a real database: started, stopped, embedded, refused."""
 
 import os
+import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, cast
 
 from twisted.application.service import MultiService
 from twisted.internet import reactor as installed
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
-from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import directlyProvides
 
 from simplestack.app.control import ask
@@ -38,7 +41,7 @@ def provider(observe: Callable[[LogEvent], None]) -> ILogObserver:
 def subscription() -> Subscription:
     """A live subscription to Bob, for an hour from now."""
     agent = Agent(FakePackage())
-    agent.now = reactor.seconds()
+    agent.now = time.time()
     agent.subscribe(subscribe(contact="<sip:alice@127.0.0.1:9>"))
     return agent.one()
 
@@ -66,8 +69,7 @@ class StackTests(StackCase):
         """It is a Twisted service: a parent starts and stops it, beside another of its kind."""
         parent = MultiService()
         stacks = [makeStack(self.settings(), reactor=reactor) for _ in range(2)]
-        for number, stack in enumerate(stacks):
-            stack.setName(f"simplestack {number}")
+        for stack in stacks:
             stack.setServiceParent(parent)
         parent.privilegedStartService()
         parent.startService()
@@ -101,6 +103,57 @@ class StackTests(StackCase):
         self.assertIn("commit_queue_age_seconds", status)
         await stack.stopService()
         self.assertFalse(os.path.exists(path))
+
+    @asynchronous
+    async def test_xcap_port(self) -> None:
+        """RFC 4825 §6.1: the root that is told is the one that is served, also on a port by chance."""
+        roles = ("presence", "xcap")
+        for endpoint, host in (
+            ("tcp:0:interface=127.0.0.1", "127.0.0.1"),
+            ("tcp:port=0:interface=127.0.0.1", "127.0.0.1"),
+            ("tcp6:0:interface=\\:\\:1", "[::1]"),
+            ("tcp:0", "*"),
+            (f"unix:x{os.getpid()}.s", ""),
+        ):
+            seen: list[str] = []
+            observer = provider(lambda event, seen=seen: seen.append(formatEvent(event)))  # type: ignore[misc]
+            globalLogPublisher.addObserver(observer)
+            self.addCleanup(globalLogPublisher.removeObserver, observer)
+            stack, _ = await self.start(self.settings(roles=roles, xcap=(endpoint,)))
+            port = getattr(stack._sites[0].getHost(), "port", None)
+            root = f"http://{host}:{port}/" if host else endpoint
+            self.assertIn(f"XCAP on {root}", seen)
+            self.assertEqual((await stack.status())["xcap"], [root])
+            self.assertNotEqual(port, 0)
+            await stack.stopService()
+
+    @asynchronous
+    async def test_lost_while_it_opens(self) -> None:
+        """A database that goes away in the second of the start is opened when it is back."""
+        settings = self.settings()
+        stack = makeStack(settings, reactor=reactor)
+        self.patch(stack, "retry", 0.1)
+        stack.privilegedStartService()
+        path = Path(settings.store.removeprefix("sqlite:///"))
+        away = path.with_suffix(".away")
+        opened = stack.store.start
+
+        def gone() -> Deferred[None]:
+            # Where the directory is another there is no making it anew.
+            self.patch(stack.store, "start", opened)
+            path.rename(away)
+            path.mkdir()
+            return opened()
+
+        self.patch(stack.store, "start", gone)
+        stack.startService()
+        await self.until(lambda: not stack.store.running)
+        path.rmdir()
+        away.rename(path)
+        await self.until(lambda: stack.store.running)
+        record = subscription()
+        await stack.store.commit(ChangeSet(record.aor, [record]))
+        await stack.stopService()
 
     @asynchronous
     async def test_stopped_while_it_takes_up(self) -> None:
@@ -213,6 +266,7 @@ class RefusalTests(StackCase):
         daemon = Daemon(makeStack(self.settings(store="sqlite:////dev/null/x.db"), reactor=reactor))
 
         def run() -> None:
+            self.addCleanup(vars(reactor).pop, "seconds", None)
             daemon.privilegedStartService()
             daemon.startService()
 

@@ -50,7 +50,6 @@ class EmbeddingTests(TestCase):
         port = free_port()
         first, second = self.stack(port), self.stack(port)
         first.setServiceParent(self.program)
-        second.setName("second")
         error = self.assertRaises(SettingsError, second.setServiceParent, self.program)
         self.assertIn(str(port), str(error))
         gone: Deferred[Any] = second.disownServiceParent()

@@ -47,6 +47,17 @@ class UserTests(SynchronousTestCase):
         self.becomes("second", 401)
         self.assertEqual(self.user("list"), "")
 
+    def test_domain_of_nobody(self) -> None:
+        """A user of a domain that the server does not serve is made, and that is said."""
+        done = self.server.command("user", "add", "alice@elsewhere.org", "--password", "x")
+        self.assertEqual((done.returncode, done.stdout), (0, "alice@elsewhere.org added\n"))
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        self.assertIn(f"serves {DOMAIN} and not elsewhere.org", done.stderr)
+        self.assertIn("--domain elsewhere.org", done.stderr)
+        self.server.stop()
+        # Nothing is known of a server that does not run.
+        self.user("add", "bob@elsewhere.org", "--password", "x")
+
     def test_old_nonce(self) -> None:
         """A removed user's client that goes on with the nonce it has is refused as well."""
         self.user("add", f"alice@{DOMAIN}", "--password", "first")

@@ -77,6 +77,13 @@ class URLTests(SynchronousTestCase):
         error = self.assertRaises(StoreError, Database(f"sqlite:///{path}").prepare)
         self.assertIn(f"there is no directory {path.parent}", str(error))
 
+    def test_no_files_there(self) -> None:
+        """A directory in which no file can be made is not said to be missing."""
+        for place in ("/proc", "/proc/self"):
+            error = self.assertRaises(StoreError, Database(f"sqlite:///{place}/x.db").prepare)
+            self.assertIn(f"{place} takes no new files: choose another directory", str(error))
+            self.assertNotIn("no directory", str(error))
+
     def test_directory(self) -> None:
         """A directory is no file."""
         path = Path(self.mktemp()).absolute()

@@ -265,7 +265,15 @@ class SQLiteTests(_Case):
         self.assertEqual(
             self.outcomes([store.commit(ChangeSet(ALICE, [binding()]))]), [Unavailable]
         )
+        self.assertFalse(store.running)
+        # When it is in order it can be opened after all.
+        self.path.unlink()
+        self.pump.wait(store.start())
+        self.assertTrue(store.running)
+        self.assertEqual(self.outcomes([store.commit(ChangeSet(ALICE, [binding()]))]), [None])
+        self.assertEqual(self.pump.wait(store.load(ALICE)), [binding()])
         self.pump.wait(store.stop())
+        self.assertFalse(store.running)
 
     def test_stop_while_it_opens(self) -> None:
         """A store can be stopped before it is open, whether it then opens or not."""
