@@ -1,5 +1,6 @@
 """The capabilities of a registered contact (RFC 3840) as a service tells them (RFC 5196)."""
 
+import re
 from functools import lru_cache
 from typing import Final
 
@@ -37,6 +38,16 @@ _ORDER: Final = (
     "duplex", "event-packages", "extensions", "isfocus", "message", "methods", "languages",
     "priority", "schemes", "text", "type", "video",
 )  # fmt: skip
+_NUMBER: Final = r"[+-]?\d{1,18}(?:\.\d{0,9})?"
+#: RFC 3840 §9: ``numeric``.
+_NUMERIC: Final = re.compile(rf"#(>=|<=|=|{_NUMBER}:)({_NUMBER})", re.ASCII)
+# In the order of the schema (RFC 5196 §6), whose name for the second one is "higherhan"; in §3.2.15.2
+# it has all its letters.
+_RELATIONS: Final = {
+    "=": ("equals", "value"),
+    ">=": ("higherthan", "minvalue"),
+    "<=": ("lowerthan", "maxvalue"),
+}
 # The members of these sets in the order of the schema; others have no element.
 _KNOWN: Final = {
     "actor": ("attendant", "information", "msg-taker", "principal"),
@@ -98,6 +109,8 @@ def _read(params: str) -> Element | None:
         found["description"] = element(
             ns.CAPS, "description", features["description"].strip("<>"), [("xml:lang", "en")]
         )
+    if "priority" in features:
+        _put(found, "priority", _ranges(features["priority"]))
     if "type" in features and (types := _split(features["type"])[0]):
         found["type"] = element(ns.CAPS, "type", types[0])
     if not found:
@@ -137,6 +150,37 @@ def _sets(text: str, name: str) -> list[Element]:
         if names:
             children.append(element(ns.CAPS, which, [element(ns.CAPS, each) for each in names]))
     return children
+
+
+def _ranges(text: str) -> list[Element]:
+    """Numbers and ranges of them, such as ``#<=20,!#30:40`` (RFC 3840 §9).
+
+    Those that are no integers have no element (RFC 5196 §6).
+    """
+    children = []
+    for which, values in zip(("supported", "notsupported"), _split(text), strict=True):
+        found: list[Element] = []
+        for value in values:
+            match = _NUMERIC.fullmatch(value)
+            number = None if match is None else _integer(match[2])
+            if match is None or number is None:
+                continue
+            if match[1] in _RELATIONS:
+                name, attribute = _RELATIONS[match[1]]
+                found.append(element(ns.CAPS, name, "", [(attribute, number)]))
+            elif (first := _integer(match[1][:-1])) is not None:
+                bounds = [("minvalue", first), ("maxvalue", number)]
+                found.append(element(ns.CAPS, "range", "", bounds))
+        if found:
+            # By name they are in the order of the schema.
+            found.sort(key=lambda each: each.local)
+            children.append(element(ns.CAPS, which, found))
+    return children
+
+
+def _integer(number: str) -> str | None:
+    whole, _, fraction = number.partition(".")
+    return None if fraction.strip("0") else str(int(whole))
 
 
 def _texts(text: str, child: str) -> list[Element]:

@@ -160,6 +160,14 @@ class CapabilitiesTests(SynchronousTestCase):
                 '<caps:description xml:lang="en">A &amp; B</caps:description>',
             ),
             (';type="text/html"', "<caps:type>text/html</caps:type>"),
+            (
+                ';priority="#=30,#10:20,!#>=40,!#<=-5,#1.5:2,#x,normal,#=2:3"',
+                '<caps:priority><caps:supported><caps:equals value="30"/>'
+                '<caps:range minvalue="10" maxvalue="20"/></caps:supported><caps:notsupported>'
+                '<caps:higherthan minvalue="40"/><caps:lowerthan maxvalue="-5"/>'
+                "</caps:notsupported></caps:priority>",
+            ),
+            (';priority="urgent"', None),
             (';methods="X"', None),
             (";;;", None),
         ]
