@@ -10,7 +10,7 @@ from simplestack.documents.numbers import optional_number
 from simplestack.documents.pidf import Presence, read_presence
 from simplestack.documents.xml import parse, parse_content
 from simplestack.documents.xmldiff import difference
-from simplestack.documents.xmlpatch import Operation, apply, read_operations
+from simplestack.documents.xmlpatch import Operation, apply, apply_partly, read_operations
 from simplestack.documents.xmltree import Document, Element, Node, document_of
 
 MEDIA_TYPE: Final = "application/pidf-diff+xml"
@@ -105,13 +105,13 @@ def presence_document(data: bytes) -> bytes:
     return document.to_bytes()
 
 
-def patch(document: bytes, changes: PidfDiff) -> bytes:
-    """Apply changes to a presence document.
+def patch(document: bytes, changes: PidfDiff, partly: bool = False) -> bytes:
+    """Apply changes to a presence document; with ``partly`` to what was kept of one.
 
     :raises XMLError: if the document is not XML that we take.
     :raises PatchError: if an operation cannot be applied; a full document is due then.
     """
-    return apply(document, changes.operations)
+    return (apply_partly if partly else apply)(document, changes.operations)
 
 
 def changes_between(old: Presence, new: Presence, version: int | None = None) -> PidfDiff:

@@ -1,5 +1,6 @@
 """XML patch operations: reading and applying them (RFC 5261)."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
@@ -23,6 +24,8 @@ from simplestack.documents.xmltree import (
 
 MOST_OPERATIONS: Final = 1_000
 
+#: A predicate that is a position.
+_COUNTING: Final = re.compile(r"\[\s*\d+\s*\]")
 _NOTHING: Final[Mapping[str, str]] = {}
 
 
@@ -32,6 +35,10 @@ class PatchError(DocumentError):
     def __init__(self, condition: str, message: str) -> None:
         super().__init__(message)
         self.condition = condition
+
+
+class NotLocatedError(PatchError):
+    """A selector that selects nothing."""
 
 
 class Operation(NamedTuple):
@@ -134,6 +141,27 @@ def apply(target: bytes, operations: Iterable[Operation]) -> bytes:
     return document.to_bytes()
 
 
+def apply_partly(target: bytes, operations: Iterable[Operation]) -> bytes:
+    """Apply operations to a document of which parts were left out: what is done to them is not.
+
+    :raises XMLError: if the target is not XML that we take.
+    :raises PatchError: if an operation cannot be applied to what is there, and if the parts that
+        are missing make it unclear where: a selector counts, or something is put beside them.
+    """
+    document = document_of(parse(target))
+    for operation in operations:
+        if _COUNTING.search(operation.selector):
+            raise PatchError(
+                "unlocated-node", f'"{operation.selector}" counts, and not all is here'
+            )
+        try:
+            apply_to(document, operation)
+        except NotLocatedError:
+            if operation.pos in ("before", "after"):
+                raise
+    return document.to_bytes()
+
+
 def apply_to(document: Document, operation: Operation) -> None:
     """Apply one operation to a tree in place.
 
@@ -154,9 +182,10 @@ def _locate(document: Document, operation: Operation) -> "Node | Namespaced":
     except DocumentError as error:
         raise PatchError("invalid-attribute-value", error.message) from None
     found = selector.locate(document)
-    if len(found) != 1:
-        how = "no node" if not found else "more than one node"
-        raise PatchError("unlocated-node", f'"{selector.text}" selects {how}')
+    if not found:
+        raise NotLocatedError("unlocated-node", f'"{selector.text}" selects no node')
+    if len(found) > 1:
+        raise PatchError("unlocated-node", f'"{selector.text}" selects more than one node')
     return found[0]
 
 

@@ -40,10 +40,11 @@ def _parsed(document: bytes) -> Presence:
 PRESENCE_DELTAS: Final = Deltas(PARTIAL_TYPE, _whole, _difference)
 
 
-def patched(stored: bytes | None, body: bytes) -> bytes:
+def patched(stored: bytes | None, body: bytes, partly: bool = False) -> bytes:
     """The whole document that a publication of ``application/pidf-diff+xml`` makes.
 
-    ``stored`` is the publication that it modifies, None where it is a first one.
+    ``stored`` is the publication that it modifies, None where it is a first one.  ``partly`` says
+    that not all of that was kept: what changes the rest is passed over.
 
     :raises SIPError: 400 where the first one is not full, an operation can't be applied, or the
         document is about another presentity (RFC 5264 §4.3.2).
@@ -59,6 +60,6 @@ def patched(stored: bytes | None, body: bytes) -> bytes:
             )
         if update.entity is not None and update.entity != _parsed(stored).entity:
             raise SIPError(400, text="the changes are of another presentity than the publication")
-        return patch(stored, update)
+        return patch(stored, update, partly)
     except DocumentError as error:
         raise SIPError(400, text=str(error)[:200]) from None

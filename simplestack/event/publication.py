@@ -12,6 +12,9 @@ from simplestack.state import ChangeSet, Publication, ResourceState
 __all__ = ["EventStateCompositor"]
 
 
+Merge = Callable[[Incoming, ResourceState, bytes | None, float], bytes]
+
+
 class EventStateCompositor:
     """Decides PUBLISH requests for one event package, each of them whole or not at all.
 
@@ -22,7 +25,8 @@ class EventStateCompositor:
     ``max_body`` octets (413 beyond), an AOR at most ``max_publications`` publications of the
     package (503 with Retry-After beyond, RFC 3903 §9).  ``allow_events`` is what a 489 lists.
     ``partial`` has more content types, each with the function that makes a document of the first
-    of ``content_types`` of what is published so far, None for nothing, and a body.
+    of ``content_types`` of the request, the state, what is published so far, None for nothing, and
+    the time.
     """
 
     def __init__(
@@ -37,7 +41,7 @@ class EventStateCompositor:
         max_body: int = 65536,
         max_publications: int = 16,
         allow_events: str = "",
-        partial: Mapping[str, Callable[[bytes | None, bytes], bytes]] | None = None,
+        partial: Mapping[str, Merge] | None = None,
     ) -> None:
         if not 0 <= min_expires <= default_expires <= max_expires:
             raise ValueError("the intervals must be min_expires ≤ default_expires ≤ max_expires")
@@ -84,7 +88,9 @@ class EventStateCompositor:
             if merge is not None:
                 # "The compositor MUST apply the included patch operations in sequence against
                 # its locally stored presence document." (RFC 5264 §4.3.2)
-                body = merge(None if publication is None else publication.body, body)
+                body = merge(
+                    incoming, state, None if publication is None else publication.body, now
+                )
                 content_type = self.content_types[0]
                 if len(body) > self.max_body:
                     raise SIPError(413, text=f"a document has at most {self.max_body} octets")

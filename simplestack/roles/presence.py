@@ -164,7 +164,7 @@ class PresenceAgent:
             _PACKAGE,
             (MEDIA_TYPE,),
             self._check,
-            partial={PARTIAL_TYPE: patched},
+            partial={PARTIAL_TYPE: self._patched},
             min_expires=min_expires,
             default_expires=default_expires,
             max_expires=max_expires,
@@ -195,6 +195,14 @@ class PresenceAgent:
     def expire(self, state: ResourceState, now: float) -> ChangeSet:
         """Remove the publications whose time is over."""
         return self.compositor.expire(state, now)
+
+    def _patched(
+        self, incoming: Incoming, state: ResourceState, stored: bytes | None, now: float
+    ) -> bytes:
+        """What a partial publication makes (RFC 5264), also of one whose excess was dropped."""
+        rules = self.rules
+        partly = not rules.refuses and rules.granted(state, incoming.identity, now) != EVERYTHING
+        return patched(stored, incoming.request.body, partly)
 
     def _check(self, incoming: Incoming, state: ResourceState, body: bytes, now: float) -> bytes:
         presence = parsed(body)

@@ -5,7 +5,7 @@ from zope.interface.verify import verifyObject
 
 from simplestack.documents import namespaces as ns
 from simplestack.documents.errors import DocumentError
-from simplestack.documents.pidf import parse_presence
+from simplestack.documents.pidf import Presence, parse_presence
 from simplestack.documents.xml import parse_content
 from simplestack.interfaces import IApplicationUsage
 from simplestack.roles.presence import PresenceAgent
@@ -118,12 +118,16 @@ class PublishTests(SynchronousTestCase):
         self.send(decided, body, identity, tag)
         return decided
 
-    def send(self, decided: Decided, body: bytes, identity: str, tag: str) -> None:
+    def send(
+        self,
+        decided: Decided,
+        body: bytes,
+        identity: str,
+        tag: str,
+        content_type: str = "application/pidf+xml",
+    ) -> None:
         """Send a PUBLISH."""
-        headers: dict[str, str | list[str]] = {
-            "Event": "presence",
-            "Content-Type": "application/pidf+xml",
-        }
+        headers: dict[str, str | list[str]] = {"Event": "presence", "Content-Type": content_type}
         if tag:
             headers["SIP-If-Match"] = tag
         sent = request("PUBLISH", headers, body)
@@ -157,6 +161,55 @@ class PublishTests(SynchronousTestCase):
         self.assertIn("place-type", error.text)
         self.assertNotIn("activities", error.text)
         self.publish(rules, pidf())
+
+    def change(self, decided: Decided, operations: str, identity: str = PBX) -> Presence:
+        """Publish changes (RFC 5264); what is kept then."""
+        [before] = decided.state.publications.values()
+        body = (
+            f'<p:pidf-diff xmlns="{ns.PIDF}" xmlns:p="{ns.PIDF_DIFF}" xmlns:dm="{ns.DATA_MODEL}"'
+            f' xmlns:r="{ns.RPID}" entity="{ALICE}">{operations}</p:pidf-diff>'
+        ).encode()
+        self.send(decided, body, identity, before.entity_tag, "application/pidf-diff+xml")
+        [after] = decided.state.publications.values()
+        return parse_presence(after.body)
+
+    def test_changes_dropped(self) -> None:
+        """Of changes (RFC 5264), those of what was dropped are dropped too, the others made."""
+        rules = PublisherRules(ruleset((PBX_ONLY, STATUS)))
+        person = BOTH.replace("rpid:", "r:")
+        decided = self.publish(rules, pidf(person=person, note="here"))
+        kept = self.change(
+            decided,
+            '<p:replace sel="presence/dm:person/r:place-type/r:other/text()">y</p:replace>'
+            '<p:remove sel="presence/tuple/note"/>'
+            '<p:add sel="presence/dm:person/r:place-type" pos="prepend"><r:note>z</r:note></p:add>'
+            '<p:add sel="presence/dm:person"><r:mood><r:sad/></r:mood></p:add>'
+            '<p:replace sel="presence/tuple/status/basic/text()">closed</p:replace>',
+        )
+        self.assertEqual([each.local for each in kept.persons[0].elements], ["activities"])
+        self.assertEqual((kept.tuples[0].basic, kept.tuples[0].notes), ("closed", ()))
+
+    def test_changes_unclear(self) -> None:
+        """Where what was dropped leaves unclear what is changed, 400: then all is published anew."""
+        rules = PublisherRules(ruleset((PBX_ONLY, STATUS)))
+        for operation in (
+            '<p:remove sel="presence/tuple[1]"/>',
+            '<p:add sel="presence/dm:person/r:place-type" pos="after"><r:mood/></p:add>',
+        ):
+            decided = self.publish(rules, pidf(person=BOTH.replace("rpid:", "r:")))
+            error: SIPError = self.assertRaises(SIPError, self.change, decided, operation)
+            self.assertEqual(error.status, 400)
+
+    def test_changes_refused(self) -> None:
+        """Where excess is refused, or the publisher may say all, changes of nothing get 400."""
+        change = '<p:remove sel="presence/tuple/note"/>'
+        for rules, identity in (
+            (PublisherRules(ruleset((PBX_ONLY, STATUS)), refuses=True), PBX),
+            (PublisherRules(), ALICE),
+        ):
+            decided = self.publish(rules, pidf(), identity)
+            error: SIPError = self.assertRaises(SIPError, self.change, decided, change, identity)
+            self.assertEqual(error.status, 400)
 
     def test_nothing(self) -> None:
         """Who may publish nothing gets 403."""
