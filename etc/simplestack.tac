@@ -59,6 +59,7 @@ with mistakes_told():
         # sources=["calendar=/etc/simplestack/calendars"],
         #
         # digest_algorithms=["SHA-512-256", "SHA-256", "MD5"],
+        # list_servers=["sip:lists@example.net"],
         # nonce_lifetime=300,
         # max_nonces=100_000,
         #
@@ -107,6 +108,10 @@ with mistakes_told():
         # max_body=0,
         # services={"sip:team@localhost": b"<resource-lists xmlns='urn:ietf:params:xml:ns:resource-lists'><list/></resource-lists>"},
         # root="https://xcap.example.com/",
+        # remote=True,
+        # max_remote=10000,
+        # credentials={"example.net": ("user", "password")},
+        # trusted=["example.net"],
     )
 
     stack = makeStack(

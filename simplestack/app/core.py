@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from simplestack.app.authentication import Authenticator
+from simplestack.app.backend import BackEnd
 from simplestack.app.deadlines import Deadlines
 from simplestack.app.delivery import Delivery, Ways
 from simplestack.app.listdirectory import is_list
@@ -130,8 +131,21 @@ class Core:
                     root=settings.xcap_root or role.root,
                 )
                 self.turns.attendant = self.lists
+                if role.remote:
+                    self.lists.backend = BackEnd(
+                        role,
+                        {
+                            name: package.content_types
+                            for name, package in packages.items()
+                            if not package.partial
+                        },
+                        identifiers,
+                        clocks.wall,
+                        clocks.monotonic,
+                        self.lists.told,
+                    )
         self.capabilities = Capabilities(
-            methods=(*decides, "OPTIONS"),
+            methods=(*decides, *(("NOTIFY",) if self._backend is not None else ()), "OPTIONS"),
             domains=settings.domains,
             content_types=self._content_types(packages),
             extensions=extensions,
@@ -153,8 +167,12 @@ class Core:
             limits=TransactionLimits(server_transactions=settings.max_transactions),
         )
         self.sip.layer = self.layer
+        self.sip.list_servers = frozenset(settings.list_servers)
         if self.lists is not None:
             self.sip.lists = Lists(self.lists)
+        if self._backend is not None:
+            self._backend.layer = self.layer
+            self.sip.notified = self._backend.notified
         #: Serves XCAP where the role is there; its ``resource`` mounts in any site.
         self.xcap: XCAPService | None = None
         for role in roles:
@@ -169,6 +187,11 @@ class Core:
                     documents=store.documents,
                     origins=settings.xcap_origins,
                 )
+
+    @property
+    def _backend(self) -> BackEnd | None:
+        """Subscribes to what is in lists and not here."""
+        return None if self.lists is None else self.lists.backend
 
     def _content_types(self, packages: Mapping[str, IEventPackage]) -> dict[str, tuple[str, ...]]:
         """The types of bodies that requests may have, by method."""
@@ -193,6 +216,8 @@ class Core:
         )
         if self.lists is not None:
             self.turns.delivery.local = self.lists.deliver
+        if self._backend is not None:
+            self._backend.ways = ways
 
     def forget(self, aors: Collection[str]) -> None:
         """End what users who no longer exist have."""

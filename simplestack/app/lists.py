@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from simplestack.app.authentication import Authenticator
+from simplestack.app.backend import BackEnd
 from simplestack.app.deadlines import Deadlines
 from simplestack.app.listdirectory import LIST, SERVICES, ListDirectory, is_list
 from simplestack.app.placing import domain_of
@@ -97,6 +98,8 @@ class ListServer:
         self._watches: dict[str, Watch] = {}
         #: What each document serves as a source of.
         self._sources: dict[tuple[str, str], set[str]] = {}
+        #: Subscribes to resources of other domains; None where they are not served.
+        self.backend: BackEnd | None = None
 
     # ------------------------------------------------------------------ watches
 
@@ -139,7 +142,7 @@ class ListServer:
         joined, gone = watch.table.set_entries(_names(flat.name), entries, now)
         for aor in gone:
             watch.again.pop(aor, None)
-            self._end(watch.id, aor)
+            self._drop(watch, aor)
             self._heard(watch, aor)
         watch.waiting.update(joined)
         for aor in joined:
@@ -147,14 +150,34 @@ class ListServer:
 
     def _subscribe(self, watch: Watch, aor: str) -> None:
         if domain_of(aor) not in self._domains:
-            watch.table.tell(aor, terminated_entry("noresource"), self._clock())
-            self._heard(watch, aor)
+            # Nobody waits for other domains: what is known of them now is pending at least.
+            backend = self.backend
+            state = (
+                terminated_entry("noresource")
+                if backend is None
+                else backend.watch(watch.id, aor, watch.package, watch.watcher)
+            )
+            self.told(watch.id, aor, state)
             return
         self._turns.run(VirtualTurn(self, watch, aor))
 
     def _end(self, id_: str, aor: str) -> None:
         if domain_of(aor) in self._domains:
             self._turns.run(VirtualTurn(self, id_, aor, True))
+
+    def _drop(self, watch: Watch, aor: str) -> None:
+        """A list shows a resource no more."""
+        if self.backend is not None and domain_of(aor) not in self._domains:
+            self.backend.leave(watch.id, aor, watch.package, watch.watcher)
+        else:
+            self._end(watch.id, aor)
+
+    def told(self, id_: str, aor: str, state: EntryState) -> None:
+        """What is known of a resource of another domain."""
+        watch = self._watches.get(id_)
+        if watch is not None and aor in watch.table:
+            watch.table.tell(aor, state, self._clock())
+            self._heard(watch, aor)
 
     def _heard(self, watch: Watch, aor: str) -> None:
         if aor in watch.waiting:
@@ -224,7 +247,7 @@ class ListServer:
                 if not watchers:
                     del self._sources[source]
         for aor in watch.table:
-            self._end(watch.id, aor)
+            self._drop(watch, aor)
         for each in watch.ready:
             each.callback(None)
 
@@ -413,6 +436,11 @@ class ListServer:
                 self._turns.run(EndTurn(state.aor))
 
         return resolved.addCallbacks(found, lambda _: found(None))
+
+    def tick(self, now: float) -> None:
+        """A second has passed."""
+        if self.backend is not None:
+            self.backend.tick(now)
 
     def woken(self, state: ResourceState, now: float) -> None:
         """Try again what it is time for."""

@@ -207,9 +207,24 @@ def _lists(settings: Settings) -> IRole:
             max_body=settings.max_list_body,
             services=services,
             root=settings.xcap_root,
+            remote=settings.list_remote,
+            max_remote=settings.max_list_remote,
+            credentials=dict([_remote_credentials(each) for each in settings.list_credentials]),
+            trusted=[each.strip().lower() for each in settings.list_trusted],
         )
     except ValueError as error:
         raise SettingsError(f"lists: {error}") from None
+
+
+def _remote_credentials(text: str) -> tuple[str, tuple[str, str]]:
+    domain, _, pair = text.partition("=")
+    user, _, password = pair.partition(":")
+    if not (domain.strip() and user.strip() and password):
+        raise SettingsError(
+            f"list_credentials has {domain!r} and what goes with it;"
+            " it takes such as example.net=user:password"
+        )
+    return domain.strip().lower(), (user.strip(), password)
 
 
 _MAKE: dict[str, Callable[[Settings], IRole]] = {

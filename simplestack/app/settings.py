@@ -113,8 +113,17 @@ class Settings:
     max_list_body: int = 0
     #: The operator's lists: ``URI=FILE``, such as ``sip:team@example.com=/etc/simplestack/team.xml``.
     lists: tuple[str, ...] = ()
+    #: Whether lists show resources of other domains, by subscriptions of ours there.
+    list_remote: bool = True
+    max_list_remote: int = 10_000
+    #: Credentials of this server at other domains: ``example.net=user:password``.
+    list_credentials: tuple[str, ...] = ()
+    #: Domains that take our word for who watches (RFC 3325).
+    list_trusted: tuple[str, ...] = ()
 
     # Authentication (RFC 7616, RFC 8760)
+    #: Identities of resource list servers of other domains, whose From is believed.
+    list_servers: tuple[str, ...] = ()
     #: The Digest algorithms that are offered and accepted, the preferred one first.
     digest_algorithms: tuple[str, ...] = ALGORITHMS
     nonce_lifetime: int = 300

@@ -13,6 +13,7 @@ from simplestack.interfaces import Identifiers
 from simplestack.outcome import Incoming, Outcome
 from simplestack.sip.errors import SIPError
 from simplestack.sip.message import Request, Response, validate_request
+from simplestack.sip.uri import Uri
 from simplestack.state import ResourceState
 from simplestack.transaction.layer import TransactionLayer
 from simplestack.transaction.transaction import ServerTransaction
@@ -68,8 +69,12 @@ class SIPService:
         self.identifiers = identifiers
         self._turns = turns
         self.monotonic = monotonic
+        #: Identities of servers that say in From who watches; the assembly sets them.
+        self.list_servers: frozenset[str] = frozenset()
         #: Makes the turns of what may be for a list; the assembly sets it where there are lists.
         self.lists: ListTurns | None = None
+        #: Takes the NOTIFYs of our own subscriptions; the assembly sets it where there are such.
+        self.notified: Callable[[Request, ServerTransaction], None] | None = None
 
     def deliver(self, request: Request, transaction: ServerTransaction | None, now: float) -> None:
         """Take a new request; one final response follows, but to ACK (RFC 3261 §17)."""
@@ -82,6 +87,9 @@ class SIPService:
                 self.placing.check_host(request, transaction.flow)
                 tag = self.identifiers.tag()
                 transaction.respond(options(request, self._capabilities, tag), now)
+                return
+            if self.notified is not None and request.method == "NOTIFY":
+                self.notified(request, transaction)
                 return
             aor = self.placing.place(request)
             turn: SIPTurn | None = None
@@ -111,6 +119,20 @@ class SIPService:
     def decision(self, method: str) -> Decide:
         """Who decides the requests of a method."""
         return self._decides[method]
+
+    def vouched(self, verified: Verified, sender: Uri) -> Verified:
+        """Who asks, where another server has authenticated itself.
+
+        The operator says whose word is taken, and it is taken for no user of ours.
+        """
+        if (
+            verified.identity in self.list_servers
+            and sender.is_sip
+            and sender.user
+            and sender.host not in self.placing.domains
+        ):
+            return verified._replace(identity=sender.aor)
+        return verified
 
     def refuse(self, request: Request, transaction: ServerTransaction, error: SIPError) -> None:
         """Answer with an error."""
@@ -179,6 +201,8 @@ class SIPTurn:
             # REGISTER may come from a third party for the AOR in To: the registrar judges that.
             # "If a request is anonymous … but still contains an asserted identity …, that identity
             # is utilized" (RFC 5025 §3.1.1.2).
+            if verified.identity != sender.aor and not anonymous:
+                verified = self._service.vouched(verified, sender)
             if verified.identity != sender.aor and not anonymous:
                 raise SIPError(403, text=f"From is not {verified.identity}, who authenticated")
             self._verified = verified

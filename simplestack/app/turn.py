@@ -64,6 +64,9 @@ class Attendant(Protocol):
     def prepare(self, state: ResourceState, now: float) -> Deferred[Any] | None:
         """What an AOR that was loaded waits for before its subscribers are told their state."""
 
+    def tick(self, now: float) -> None:
+        """A second has passed."""
+
     def woken(self, state: ResourceState, now: float) -> None:
         """The clock's turn of an AOR begins."""
 
@@ -294,7 +297,10 @@ class Turns:
 
     def tick(self) -> None:
         """Run the turns of the AORs whose time has come; called every second."""
-        for aor in self._deadlines.due(self._clock()):
+        now = self._clock()
+        if self.attendant is not None:
+            self.attendant.tick(now)
+        for aor in self._deadlines.due(now):
             self.wake(aor)
 
     def wake(self, aor: str) -> None:

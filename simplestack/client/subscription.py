@@ -17,6 +17,7 @@ from simplestack.client.errors import (
 )
 from simplestack.client.refreshing import Refreshing
 from simplestack.client.useragent import UserAgent, contact_of
+from simplestack.event.subscriber import resubscribe_after
 from simplestack.sip.errors import SIPError
 from simplestack.sip.fields import Event, SubscriptionState
 from simplestack.sip.message import Request, Response
@@ -24,7 +25,7 @@ from simplestack.transaction.dialog import Dialog, from_notify, routing, uac
 from simplestack.transaction.flow import Flow
 from simplestack.transaction.useragent import check_content
 
-__all__ = ["Subscription", "resubscribe_after"]
+__all__ = ["Subscription"]
 
 #: Seconds until the first NOTIFY must be there: timer N is 64*T1 (RFC 6665 §4.1.2.4).
 _TIMER_N = 32.0
@@ -32,31 +33,7 @@ _TIMER_N = 32.0
 _LAST_NOTIFY = 1.0
 #: Responses to a refresh that end the subscription (RFC 6665 §4.1.2.2, RFC 5057).
 _ENDING: Final = frozenset({404, 405, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604})
-#: Reasons after which subscribing again can't help.
-_FINAL: Final = frozenset({"rejected", "noresource", "invariant"})
-#: Reasons after which one may subscribe again at once.
-_AT_ONCE: Final = frozenset({"deactivated", "timeout"})
-_PAUSE = 5.0
 _LONGEST_PAUSE = 60.0
-
-
-def resubscribe_after(state: SubscriptionState, endings: int = 1) -> float | None:
-    """How many seconds after a termination to subscribe again; None never to (RFC 6665 §4.1.3).
-
-    ``endings`` counts terminations in a row without a NOTIFY of an active subscription between:
-    from the second on even "at once" is after a pause.
-
-    "If a "retry-after" parameter is also present, the client SHOULD wait at least the number of
-    seconds specified by that parameter" holds for probation, giveup and unknown reasons; with
-    deactivated, rejected, noresource and invariant it has no meaning.
-    """
-    reason = state.reason or ""
-    if reason in _FINAL:
-        return None
-    pause = min(_LONGEST_PAUSE, _PAUSE * 2.0 ** min(endings - 1, 10))
-    if reason in _AT_ONCE:
-        return 0.0 if endings <= 1 else pause
-    return pause if state.retry_after is None else float(state.retry_after)
 
 
 class Subscription:

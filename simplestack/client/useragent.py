@@ -13,7 +13,6 @@ from twisted.logger import Logger
 from simplestack.client.account import Account
 from simplestack.client.errors import NoAnswerError
 from simplestack.client.opening import open_network
-from simplestack.client.protection import Protection
 from simplestack.net.endpoints import join_address
 from simplestack.net.identifiers import RandomIdentifiers
 from simplestack.sip.errors import SIPError
@@ -21,6 +20,7 @@ from simplestack.sip.message import Request, Response, validate_request
 from simplestack.sip.uri import Uri
 from simplestack.transaction.flow import Flow
 from simplestack.transaction.layer import TransactionLayer
+from simplestack.transaction.protection import Protection
 from simplestack.transaction.transaction import Done, ServerTransaction
 from simplestack.transaction.useragent import Capabilities, check_method, check_require, options
 

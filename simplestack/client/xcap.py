@@ -25,13 +25,13 @@ from simplestack.client.errors import (
     NoAnswerError,
     RefusedError,
 )
-from simplestack.client.protection import Octets, Protection
 from simplestack.documents.errors import DocumentError
 from simplestack.documents.xcaperror import MEDIA_TYPE as CONFLICT
 from simplestack.documents.xcaperror import parse_conflict_report
 from simplestack.net.identifiers import RandomIdentifiers
 from simplestack.sip.errors import SIPError
 from simplestack.sip.fields import Challenge, parse_challenge
+from simplestack.transaction.protection import Octets, Protection
 
 __all__ = ["Answer", "Fetched", "XCAPClient"]
 

@@ -1,6 +1,6 @@
 """The resource list server as a role: one subscription to many resources (RFC 4662)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from zope.interface import implementer
@@ -44,6 +44,10 @@ class ResourceLists:
     of one list, those beyond it are left out; ``max_body`` the most octets of one NOTIFY body, 0
     for any number.  ``services`` are the operator's lists, which every user may watch.  ``root``
     is the XCAP root URI as clients see it.
+
+    ``remote`` says whether resources of other domains are subscribed to, ``max_remote`` how many at
+    the most; ``credentials`` are the user and password of this server at a domain that asks for
+    them, and ``trusted`` the domains that are told whom it has authenticated (RFC 3325).
     """
 
     name = "lists"
@@ -61,11 +65,20 @@ class ResourceLists:
         max_body: int = 0,
         services: Mapping[str, bytes] | None = None,
         root: str = "",
+        remote: bool = True,
+        max_remote: int = 10_000,
+        credentials: Mapping[str, tuple[str, str]] | None = None,
+        trusted: Collection[str] = (),
     ) -> None:
         self.interval = interval
         self.max_body = max_body
         self.limits = ListLimits(max_entries, _REFERENCES)
         self.root = root
+        self.remote = remote
+        self.max_remote = max_remote
+        #: User and password of this server at other domains.
+        self.credentials: dict[str, tuple[str, str]] = dict(credentials or {})
+        self.trusted = frozenset(trusted)
         made = [operator_service(uri, body) for uri, body in (services or {}).items()]
         #: The operator's lists by their AORs.
         self.services: dict[str, Service] = {target_of(each.uri) or "": each for each in made}

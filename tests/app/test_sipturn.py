@@ -58,7 +58,7 @@ class ChecksTests(SynchronousTestCase):
         for method in ("MESSAGE", "INFO", "REFER", "NOTIFY", "BYE", "UPDATE"):
             answer = self.ask(method)
             self.assertEqual(answer.status, 405, method)
-            self.assertEqual(answer.get("Allow"), "REGISTER, PUBLISH, SUBSCRIBE, OPTIONS")
+            self.assertEqual(answer.get("Allow"), "REGISTER, PUBLISH, SUBSCRIBE, NOTIFY, OPTIONS")
         answer = self.ask("DANCE")
         self.assertEqual(answer.status, 501)
 
@@ -127,7 +127,7 @@ class ChecksTests(SynchronousTestCase):
         """§11.2: what OPTIONS tells is what is so."""
         answer = self.ask("OPTIONS", "sip:example.com")
         self.assertEqual(answer.status, 200)
-        self.assertEqual(answer.get("Allow"), "REGISTER, PUBLISH, SUBSCRIBE, OPTIONS")
+        self.assertEqual(answer.get("Allow"), "REGISTER, PUBLISH, SUBSCRIBE, NOTIFY, OPTIONS")
         self.assertIn("presence", answer.get_all("Allow-Events"))
         # RFC 6665 §4.4.4: no template-packages.
         self.assertFalse([name for name in answer.get_all("Allow-Events") if "." in name])

@@ -6,7 +6,8 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.client.errors import ClientError, NoAnswerError, RefusedError, TerminatedError
-from simplestack.client.subscription import Subscription, resubscribe_after
+from simplestack.client.subscription import Subscription
+from simplestack.event.subscriber import resubscribe_after
 from simplestack.sip.fields import parse_subscription_state
 from simplestack.sip.message import Request, Response
 from tests.client.peer import Peer

@@ -21,7 +21,7 @@ _TEXT = (ROOT / "etc" / "simplestack.tac").read_text("utf-8")
 #: The settings that the .tac gives to the roles and not to Settings, by what they begin with.
 _ROLES = re.compile(
     "register_|publish_|max_contacts|registrars|max_publication|roles|registration_is|"
-    "default_handling|composition|reg_watchers|max_document|xcap_root|list_|max_list|lists|xcap_admins"
+    "default_handling|composition|reg_watchers|max_document|xcap_root|list_(?!servers)|max_list|lists|xcap_admins"
 )
 
 

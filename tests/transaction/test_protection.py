@@ -2,9 +2,9 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from simplestack.client.protection import Protection
 from simplestack.sip.digest import challenges, ha1, verify
 from simplestack.sip.fields import Challenge, parse_challenge, parse_credentials
+from simplestack.transaction.protection import Protection
 
 
 class Zeros:

@@ -1,0 +1,466 @@
+"""Resources of other domains in lists: subscriptions of the server itself (RFC 4662 §4.5, RFC 6665)."""
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+from twisted.trial.unittest import SynchronousTestCase
+
+from simplestack.app.core import Clocks, Core
+from simplestack.app.plugins import make_roles
+from simplestack.app.settings import Settings
+from simplestack.sip.errors import SIPError
+from simplestack.sip.message import Request
+from simplestack.sip.uri import Uri
+from simplestack.store.memory import MemoryCredentials, MemoryStore
+from simplestack.transaction.flow import Flow
+from tests.app.listworld import ALICE, FRIENDS, ListWorld, Row, Table, pidf
+from tests.app.world import EPOCH, Link, credential
+
+BOB = "sip:bob@example.com"
+
+
+class BackEndCase(SynchronousTestCase):
+    settings: dict[str, Any] = {}
+
+    def setUp(self) -> None:
+        """Alice's list has Bob, and Zoe of another domain, whose server the test plays."""
+        self.world = ListWorld(**self.settings)
+        self.alice = self.world.phone("alice@example.com")
+        self.bob = self.world.phone("bob@example.com")
+        self.zoe = self.world.phone("zoe@remote.example")
+        self.domain = self.zoe.address[0]
+        self.aor = f"sip:zoe@{self.domain}"
+        self.world.friends("bob", more=f'<entry uri="{self.aor}"/>')
+        self.world.put_service()
+        self.table = Table()
+
+    def accept(self, expires: int = 3600, tag: str = "z1") -> None:
+        """Let Zoe's server accept the next SUBSCRIBE."""
+        to = f"<{self.aor}>;tag={tag}"
+        headers = {"To": [to], "Contact": [self.zoe.contact], "Expires": [str(expires)]}
+        self.zoe.replies.append((200, headers))
+
+    def subscribes(self) -> list[Request]:
+        """The SUBSCRIBEs that Zoe's server has got since."""
+        found = [each for each in self.zoe.notifies() if each.method == "SUBSCRIBE"]
+        self.zoe.inbox.clear()
+        return found
+
+    def notify(
+        self,
+        subscribe: Request,
+        state: str = "active;expires=3600",
+        note: str = "",
+        number: int = 1,
+        tag: str = "z1",
+        event: str = "presence",
+        media_type: str = "application/pidf+xml",
+    ) -> int:
+        """Send a NOTIFY from Zoe's server; the status of the answer."""
+        headers = {
+            "From": [f"<{self.aor}>;tag={tag}"],
+            "To": subscribe.headers["From"],
+            "Call-ID": subscribe.headers["Call-ID"],
+            "CSeq": [f"{number} NOTIFY"],
+            "Event": [event],
+            "Subscription-State": [state],
+            "Contact": [self.zoe.contact],
+        }
+        body = b""
+        if note:
+            headers["Content-Type"] = [media_type]
+            body = pidf("zoe", note)
+        uri = str(subscribe.contacts[0].uri)
+        return self.zoe.ask("NOTIFY", uri, headers, body).status
+
+    def take(self, seconds: float = 2.0) -> None:
+        """Let Alice's table take what comes."""
+        self.world.run(seconds)
+        for notify in self.alice.notifies():
+            if notify.method == "NOTIFY":
+                self.table.take(notify)
+
+    def row(self) -> Row:
+        """What Alice's table has of Zoe."""
+        row = self.table.rows[self.aor]
+        assert row is not None
+        return row
+
+    def shown(self) -> tuple[str, str]:
+        """State and reason of that."""
+        return self.row()[:2]
+
+    def subscribed(self) -> Request:
+        """Alice subscribes to her list; the SUBSCRIBE that Zoe's server has accepted."""
+        self.accept()
+        self.assertEqual(self.world.subscribe(self.alice).status, 200)
+        self.take()
+        (subscribe,) = self.subscribes()
+        return subscribe
+
+
+class SubscribingTests(BackEndCase):
+    def test_subscribed(self) -> None:
+        """An ordinary SUBSCRIBE from the watcher; pending until the other server tells more."""
+        subscribe = self.subscribed()
+        self.assertEqual((subscribe.uri, subscribe.from_.uri.aor), (self.aor, ALICE))
+        self.assertEqual(subscribe.get("Event"), "presence")
+        self.assertEqual(subscribe.get("Accept"), "application/pidf+xml")
+        self.assertIsNone(subscribe.get("P-Asserted-Identity"))
+        self.assertEqual(self.shown(), ("pending", ""))
+        self.assertEqual(self.notify(subscribe, note="from afar"), 200)
+        self.take(1.0)
+        self.assertEqual(self.shown(), ("active", ""))
+        self.assertIn(b"from afar", self.row().body)
+        self.assertEqual(self.notify(subscribe, "pending;expires=60", number=2), 200)
+        self.take()
+        self.assertEqual(self.shown(), ("pending", ""))
+
+    def test_notify_first(self) -> None:
+        """A NOTIFY may come before the answer (RFC 6665 §4.4.1); others than its dialog get 481."""
+        self.zoe.replies.append((0, {}))
+        self.assertEqual(self.world.subscribe(self.alice).status, 200)
+        self.take(0.1)
+        (subscribe,) = self.subscribes()
+        self.assertEqual(self.notify(subscribe, note="early"), 200)
+        self.assertEqual(self.notify(subscribe, note="forked", tag="other"), 481)
+        self.assertEqual(self.notify(subscribe, note="old", number=0), 500)
+        subscribe.set("From", f"<{ALICE}>;tag=unknown")
+        self.assertEqual(self.notify(subscribe, note="stray", number=2), 481)
+        self.take(1.0)
+        self.assertIn(b"early", self.row().body)
+
+    def test_bad_notify(self) -> None:
+        """A NOTIFY that can't be used is refused, and changes nothing."""
+        subscribe = self.subscribed()
+        self.assertEqual(self.notify(subscribe, note="x", event="reg"), 481)
+        self.assertEqual(self.notify(subscribe, note="x", media_type="text/plain"), 415)
+        self.assertEqual(self.notify(subscribe, note="x" * 40_000, number=2), 413)
+        self.assertEqual(self.shown(), ("pending", ""))
+
+    def test_shared(self) -> None:
+        """One subscription for a presentity and a watcher, whatever lists have it."""
+        subscribe = self.subscribed()
+        self.notify(subscribe, note="once")
+        self.take()
+        body = f'<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"><list><entry uri="{self.aor}"/></list></resource-lists>'
+        response = self.world.subscribe(
+            self.alice,
+            ALICE,
+            body.encode(),
+            Require="recipient-list-subscribe",
+            Content_Type="application/resource-lists+xml",
+            Content_Disposition="recipient-list",
+        )
+        self.assertEqual(response.status, 200)
+        self.world.run(1.0)
+        (notify,) = self.alice.notifies()
+        second = Table()
+        second.take(notify)
+        row = second.rows[self.aor]
+        assert row is not None
+        self.assertIn(b"once", row.body)
+        self.assertEqual(self.subscribes(), [])
+        self.assertEqual(len(self.world.core.lists.backend or ()), 1)  # type: ignore[union-attr]  # lists are served
+
+    def test_refreshed(self) -> None:
+        """It is refreshed in its dialog before it ends (§4.1.2.2)."""
+        first = self.subscribed()
+        self.notify(first, note="x")
+        self.accept()
+        self.take(3500)
+        (refresh,) = self.subscribes()
+        self.assertEqual(refresh.call_id, first.call_id)
+        self.assertEqual((refresh.to.tag, refresh.cseq.number), ("z1", 2))
+
+    def test_left(self) -> None:
+        """It ends, after a while, when no list has it any more; who comes back finds it."""
+        subscribe = self.subscribed()
+        self.notify(subscribe, note="x")
+        self.take()
+        self.world.friends("bob")
+        self.take()
+        self.assertEqual(self.row().reason, "noresource")
+        self.accept()
+        self.take(20.0)
+        self.assertEqual(self.subscribes(), [])
+        self.take(20.0)
+        (end,) = self.subscribes()
+        self.assertEqual((end.get("Expires"), end.to.tag), ("0", "z1"))
+        self.assertEqual(self.notify(subscribe, "terminated;reason=timeout", number=2), 200)
+        self.assertEqual(len(self.world.core.lists.backend), 0)  # type: ignore[union-attr,arg-type]  # lists are served
+
+    def test_restart(self) -> None:
+        """After a restart it is made anew."""
+        first = self.subscribed()
+        self.notify(first, note="x")
+        self.take()
+        self.accept(tag="z2")
+        self.world.restart()
+        self.take(20.0)
+        (second,) = self.subscribes()
+        self.assertNotEqual(first.call_id, second.call_id)
+        self.assertEqual(self.notify(first, note="x", number=2), 481)
+        self.assertEqual(self.notify(second, note="after all", tag="z2"), 200)
+        self.take()
+        self.assertIn(b"after all", self.row().body)
+
+
+class EndingTests(BackEndCase):
+    def test_refused(self) -> None:
+        """What is refused is terminated by a reason, until the list is refreshed a minute later."""
+        for status, reason in ((404, "noresource"), (403, "rejected"), (489, "rejected")):
+            self.setUp()
+            self.zoe.replies.append((status, {}))
+            self.assertEqual(self.world.subscribe(self.alice).status, 200)
+            self.take()
+            self.assertEqual(self.shown(), ("terminated", reason))
+            self.take(3000)
+            self.assertEqual(len(self.subscribes()), 1)
+
+    def test_ended(self) -> None:
+        """Each reason of a termination asks for something else (RFC 6665 §4.1.3)."""
+        for state, seconds, shown in (
+            ("terminated;reason=deactivated", 2, ("active", "")),
+            ("terminated;reason=timeout", 2, ("active", "")),
+            ("terminated;reason=probation;retry-after=50", 52, ("terminated", "probation")),
+            ("terminated;reason=giveup", 7, ("terminated", "giveup")),
+            ("terminated;reason=rejected", None, ("terminated", "rejected")),
+            ("terminated;reason=noresource", None, ("terminated", "noresource")),
+            ("terminated;reason=invariant", None, ("active", "")),
+        ):
+            self.setUp()
+            subscribe = self.subscribed()
+            self.notify(subscribe, note="x")
+            self.take()
+            self.accept(tag="z2")
+            self.notify(subscribe, state, number=2)
+            self.take(1.0)
+            self.assertEqual(self.shown(), shown, state)
+            if seconds is None:
+                self.take(1000)
+                self.assertEqual(self.subscribes(), [], state)
+                continue
+            self.take(seconds)
+            self.assertEqual(len(self.subscribes()), 1, state)
+
+    def test_lost(self) -> None:
+        """A refresh that gets 481 is followed by a new subscription; other failures leave it."""
+        first = self.subscribed()
+        self.notify(first, note="x")
+        self.zoe.replies.append((500, {}))
+        self.zoe.replies.append((481, {}))
+        self.accept(tag="z2")
+        sent: list[Request] = []
+        while len(sent) < 3:
+            self.take(10)
+            sent += self.subscribes()
+        failed, lost, anew = sent
+        self.assertEqual([each.to.tag for each in (failed, lost, anew)], ["z1", "z1", None])
+        self.assertEqual(self.shown(), ("active", ""))
+        self.assertEqual(self.notify(anew, note="again", tag="z2"), 200)
+        self.take()
+        self.assertIn(b"again", self.row().body)
+
+    def test_no_notify(self) -> None:
+        """Timer N: without a NOTIFY in 32 seconds it has failed (§4.1.2.4)."""
+        self.subscribed()
+        self.take(40.0)
+        self.assertEqual(self.shown(), ("terminated", "probation"))
+        self.accept(tag="z2")
+        self.take(20.0)
+        self.assertEqual(len(self.subscribes()), 1)
+
+    def test_later(self) -> None:
+        """503 with Retry-After: nothing is sent to the whole domain for so long (RFC 3261 §21.5.4)."""
+        self.zoe.replies.append((503, {"Retry-After": ["100"]}))
+        other = f"sip:yves@{self.domain}"
+        self.world.friends("bob", more=f'<entry uri="{self.aor}"/>')
+        self.world.subscribe(self.alice)
+        self.take(2.0)
+        self.world.friends("bob", more=f'<entry uri="{self.aor}"/><entry uri="{other}"/>')
+        self.take(2.0)
+        self.assertEqual(self.shown(), ("terminated", "probation"))
+        row = self.table.rows[other]
+        assert row is not None
+        self.assertEqual(row.reason, "probation")
+        self.take(90.0)
+        self.assertEqual(len(self.subscribes()), 1)
+        self.accept()
+        self.take(15.0)
+        self.assertGreaterEqual(len(self.subscribes()), 2)
+
+    def test_too_brief(self) -> None:
+        """423 makes the interval what the other server wants (§4.2.1.1)."""
+        self.zoe.replies.append((423, {"Min-Expires": ["7200"]}))
+        self.accept(7200)
+        self.world.subscribe(self.alice)
+        self.take()
+        first, second = self.subscribes()
+        self.assertEqual((first.get("Expires"), second.get("Expires")), ("3600", "7200"))
+        self.assertEqual(second.cseq.number, 2)
+
+
+class DeadTests(BackEndCase):
+    def test_nobody_waits(self) -> None:
+        """A domain where nobody answers delays nobody, and is asked ever less."""
+        self.zoe.link.cut = True
+        before = self.world.now
+        self.assertEqual(self.world.subscribe(self.alice).status, 200)
+        self.take(1.0)
+        self.assertLess(self.world.now - before, 3.0)
+        row = self.table.rows[BOB]
+        assert row is not None
+        self.assertEqual((row.state, self.shown()), ("active", ("pending", "")))
+        self.take(40.0)
+        self.assertEqual(self.shown(), ("terminated", "probation"))
+        self.world.publish(self.bob, "still told")
+        self.take(1.0)
+        row = self.table.rows[BOB]
+        assert row is not None
+        self.assertIn(b"still told", row.body)
+        self.zoe.link.cut = False
+        self.world.log.clear()
+        for _ in range(40):
+            self.accept(tag="z9")
+        self.take(15.0)
+        (subscribe, *_) = self.subscribes()
+        self.assertEqual(self.notify(subscribe, note="back", tag="z9"), 200)
+        self.take()
+        self.assertIn(b"back", self.row().body)
+
+    def test_one_probe(self) -> None:
+        """Of many resources of a dead domain one is asked for at a time; all come back."""
+        users = [f"sip:u{number}@{self.domain}" for number in range(60)]
+        self.world.friends("bob", more="".join([f'<entry uri="{each}"/>' for each in users]))
+        self.zoe.link.cut = True
+        self.world.subscribe(self.alice)
+        self.take(35.0)
+        asked = self.world.core.layer.counts()["client_transactions"]
+        self.assertLessEqual(asked, 21)
+        self.take(300.0)
+        self.assertLessEqual(self.world.core.layer.counts()["client_transactions"], 2)
+        self.zoe.link.cut = False
+        self.zoe.inbox.clear()
+        for _ in range(400):
+            self.zoe.replies.append((404, {}))
+        self.take(700.0)
+        reasons = {self.table.rows[each] for each in users}
+        self.assertEqual(reasons, {Row("terminated", "noresource", b"", "")})
+
+
+class BoundsTests(BackEndCase):
+    settings = {"max_remote": 1}
+
+    def test_bound(self) -> None:
+        """Over the bound a resource is terminated by probation."""
+        other = f"sip:yves@{self.domain}"
+        self.world.friends("bob", more=f'<entry uri="{self.aor}"/><entry uri="{other}"/>')
+        self.subscribed()
+        row = self.table.rows[other]
+        assert row is not None
+        self.assertEqual((row.state, row.reason), ("terminated", "probation"))
+
+
+class OffTests(BackEndCase):
+    settings = {"remote": False}
+
+    def test_off(self) -> None:
+        """Where it is switched off nothing is sent, and NOTIFY is no method that is served."""
+        self.world.subscribe(self.alice)
+        self.take()
+        self.assertEqual(self.shown(), ("terminated", "noresource"))
+        self.assertEqual(self.subscribes(), [])
+        self.assertNotIn("NOTIFY", self.world.core.capabilities.methods)
+
+
+class TrustTests(BackEndCase):
+    def setUp(self) -> None:
+        """The phones' addresses begin with the same number in each world."""
+        self.settings = {
+            "trusted": ["198.51.100.12"],
+            "credentials": {"198.51.100.12": ("lists", "our secret")},
+        }
+        super().setUp()
+        self.assertEqual(self.domain, "198.51.100.12")
+
+    def test_identity(self) -> None:
+        """A domain that trusts us is told whom we have authenticated (RFC 3325 §9.1)."""
+        subscribe = self.subscribed()
+        self.assertEqual(subscribe.get("P-Asserted-Identity"), f"<{ALICE}>")
+
+    def test_challenged(self) -> None:
+        """A challenge is answered with the credentials for that domain (RFC 3261 §22.2)."""
+        offer = 'Digest realm="remote", nonce="n", qop="auth", algorithm=SHA-256'
+        self.zoe.replies.append((401, {"WWW-Authenticate": [offer]}))
+        subscribe_count = 2
+        self.accept()
+        self.world.subscribe(self.alice)
+        self.take()
+        requests = self.subscribes()
+        self.assertEqual(len(requests), subscribe_count)
+        self.assertEqual(requests[1].cseq.number, 2)
+        (given,) = requests[1].authorization
+        self.assertEqual((given.param("username"), given.param("realm")), ("lists", "remote"))
+
+
+class RemoteServer:
+    """A whole service of another domain, at an address of the world, as phones are."""
+
+    transport = "udp"
+
+    def __init__(self, world: ListWorld, address: str, **settings: Any) -> None:
+        self.world = world
+        self.domain = address
+        self.address = (address, 5060)
+        self.credentials = MemoryCredentials()
+        chosen = Settings(
+            domains=(address,), default_handling="allow", notify_interval=0, **settings
+        )
+        clocks = Clocks(lambda: EPOCH + world.now, lambda: world.now)
+        self.store = MemoryStore()
+        self.core = Core(chosen, make_roles(chosen), self.store, self.credentials, clocks)
+        self.layer = self.core.layer
+        self.core.connect(self)
+        self.link: Link = world.connect(self)  # type: ignore[arg-type]  # as much of a phone as a link needs
+        world.phones.append(self)  # type: ignore[arg-type]  # its timers run as a phone's do
+
+    def existing(self, key: str) -> Flow | None:
+        """No flow is kept."""
+        return None
+
+    def ready(self, uri: Uri, size: int = 0, prefer: str | None = None) -> Flow | None:
+        """The way to the world's service."""
+        return self.link.ends[1]
+
+    def flow_to(self, uri: Uri, size: int = 0, prefer: str | None = None) -> "Deferred[Flow]":
+        """There is no other."""
+        return fail(SIPError(503))
+
+    def failed(self, flow: Flow) -> None:
+        """Nothing is learned."""
+
+
+class FederationTests(SynchronousTestCase):
+    def test_two_servers(self) -> None:
+        """Alice's list shows Zoe of another such server, which believes ours who watches."""
+        world = ListWorld(credentials={"198.51.100.200": ("lists", "our secret")})
+        remote = RemoteServer(world, "198.51.100.200", list_servers=("sip:lists@198.51.100.200",))
+        for user, password in (("zoe", "zoe-secret"), ("lists", "our secret")):
+            remote.credentials.put(credential(user, remote.domain, password))
+        alice = world.phone("alice@example.com")
+        world.friends("bob", more=f'<entry uri="sip:zoe@{remote.domain}"/>')
+        world.put_service()
+        self.assertEqual(world.subscribe(alice, FRIENDS).status, 200)
+        world.run(3.0)
+        table = Table()
+        for notify in alice.notifies():
+            table.take(notify)
+        row = table.rows[f"sip:zoe@{remote.domain}"]
+        assert row is not None
+        self.assertEqual(row.state, "active")
+        self.assertIn(b"closed", row.body)
+        resident = remote.core.residents.get(f"sip:zoe@{remote.domain}")
+        assert resident is not None
+        (record,) = resident.state.subscriptions.values()
+        self.assertEqual(record.watcher, ALICE)
