@@ -62,7 +62,7 @@ class _Remote:
         self.subscriber = subscriber
         self.domain = domain
         #: What the lists have been told.
-        self.shown: EntryState = subscriber.entry
+        self.shown: EntryState | None = subscriber.entry
         #: Ids of what watches lists that have it.
         self.users: set[str] = set()
         self.unused_at: float | None = None
@@ -142,8 +142,8 @@ class BackEnd:
 
     # ------------------------------------------------------------------ what lists ask for
 
-    def watch(self, user: str, aor: str, package: str, watcher: str) -> EntryState:
-        """Show a resource in a list from now on; what is known of it."""
+    def watch(self, user: str, aor: str, package: str, watcher: str) -> EntryState | None:
+        """Show a resource in a list from now on; what is known of it, if anything."""
         accept = self._accept.get(package)
         if accept is None:
             # What is told in parts can't be passed on in a list that leaves some of them out.
@@ -237,7 +237,7 @@ class BackEnd:
         if remote.unused_at is not None and not subscriber.leaving:
             self._plan(remote, remote.unused_at + _LINGER)
         entry = subscriber.entry
-        if entry != remote.shown:
+        if entry is not None and entry != remote.shown:
             remote.shown = entry
             for user in list(remote.users):
                 self._told(user, subscriber.aor, entry)

@@ -150,7 +150,7 @@ class ListServer:
 
     def _subscribe(self, watch: Watch, aor: str) -> None:
         if domain_of(aor) not in self._domains:
-            # Nobody waits for other domains: what is known of them now is pending at least.
+            # Nobody waits for other domains: what is known of them now is in the first NOTIFY.
             backend = self.backend
             state = (
                 terminated_entry("noresource")
@@ -172,11 +172,12 @@ class ListServer:
         else:
             self._end(watch.id, aor)
 
-    def told(self, id_: str, aor: str, state: EntryState) -> None:
-        """What is known of a resource of another domain."""
+    def told(self, id_: str, aor: str, state: EntryState | None) -> None:
+        """What is known of a resource of another domain, if anything."""
         watch = self._watches.get(id_)
-        if watch is not None and aor in watch.table:
-            watch.table.tell(aor, state, self._clock())
+        if watch is not None:
+            if state is not None:
+                watch.table.tell(aor, state, self._clock())
             self._heard(watch, aor)
 
     def _heard(self, watch: Watch, aor: str) -> None:

@@ -109,7 +109,8 @@ class Subscriber:
         self.aor = aor
         self.package = package
         self.watcher = watcher
-        self.entry: EntryState = PENDING_ENTRY
+        #: What a list says of the resource; None while nobody knows.
+        self.entry: EntryState | None = None
         self.due: float | None = now
         #: The SUBSCRIBE that has no answer yet.
         self.asked: Request | None = None
@@ -357,7 +358,7 @@ class Subscriber:
         media_type = notify.content_type
         if known and media_type is not None:
             self.entry = EntryState("active", "", notify.get("Content-Type") or "", notify.body)
-        elif self.entry.state != "active":
+        elif self.entry is None or self.entry.state != "active":
             self.entry = ACTIVE_WITHOUT_STATE
 
     def _terminated(self, state: SubscriptionState, now: float) -> None:
@@ -371,7 +372,7 @@ class Subscriber:
         if pause is None:
             before = self.entry
             self._give_up(reason, now)
-            if reason == "invariant" and before.state == "active":
+            if reason == "invariant" and before is not None and before.state == "active":
                 # "The subscription has been terminated because the resource state is guaranteed
                 # not to change for the foreseeable future." (§4.1.3)
                 self.entry = before

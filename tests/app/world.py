@@ -170,6 +170,7 @@ class Phone:
         transport: str = "udp",
         name: str = "",
         password: str = PASSWORD,
+        host: str = "",
     ) -> None:
         self.world = world
         self.user = user
@@ -179,7 +180,7 @@ class Phone:
         self.transport = transport
         self.password = password
         number = next(world.numbers)
-        self.address = (f"198.51.100.{number}", 5060)
+        self.address = (host or f"198.51.100.{number}", 5060)
         self.contact = f"<sip:{user}@{self.address[0]}:5060" + (
             ">" if transport == "udp" else f";transport={transport}>"
         )

@@ -164,6 +164,12 @@ class _Scenario:
             raise ScenarioError("phones come before everything else")
         self._pending.append((name, user, transport or "udp", more))
 
+    def server(self, step: Step, name: str, user: str) -> None:
+        """Server NAME of USER@DOMAIN"""
+        if self._world is not None:
+            raise ScenarioError("servers come before everything else")
+        self._pending.append((name, user, "udp", {"host": user.rpartition("@")[2]}))
+
     # What phones do
 
     def _phone(self, name: str) -> Phone:
@@ -423,11 +429,12 @@ _STEPS: list[tuple[re.Pattern[str], Callable[..., None]]] = [
             r"phone (\w+) of (\S+@\S+)(?: over (udp|tcp|tls))?(?: with password (.+))?",
             _Scenario.phone,
         ),
+        (r"server (\w+) of (\S+@\S+)", _Scenario.server),
         (r"(\w+) sends(?: \((\w+)\))?( without credentials)?:", _Scenario.sends),
         (r"server answers (\w+): (\d{3})", _Scenario.answered),
         (r"(\w+) gets no answer", _Scenario.unanswered),
         (r"(\w+) receives ([A-Z]+):?", _Scenario.receives),
-        (r"(\w+) answers the next (\d+ )?NOTIFY: (\d{3})", _Scenario.answers_next),
+        (r"(\w+) answers the next (\d+ )?(?:NOTIFY|SUBSCRIBE): (\d{3})", _Scenario.answers_next),
         (r"(\w+) ignores the next (\d+ )?NOTIFY", _Scenario.ignores_next),
         (r"nothing is sent", _Scenario.quiet),
         (r"time passes: ([\d.]+) (second|minute|hour|day)s?", _Scenario.time_passes),
