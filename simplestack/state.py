@@ -71,7 +71,8 @@ class Subscription(NamedTuple):
     """A subscription to the state of an AOR, with its dialog (RFC 6665), or a waiting watcher.
 
     ``status`` is pending, active or waiting (RFC 3857 §4.7.1); a waiting one has no dialog any
-    more and ``expires_at`` is when it is forgotten.
+    more and ``expires_at`` is when it is forgotten.  One that is terminated is kept until its
+    subscriber has been told; ``event`` is then the reason.
     """
 
     aor: str
@@ -224,7 +225,7 @@ class ChangeSet:
 class ResourceState:
     """All records of one AOR: the unit of memory, of ordering and of sharding."""
 
-    __slots__ = ("aor", "bindings", "documents", "publications", "subscriptions")
+    __slots__ = ("aor", "bindings", "documents", "ended", "publications", "subscriptions")
 
     def __init__(self, aor: str, records: Iterable[Record] = ()) -> None:
         self.aor = aor
@@ -232,6 +233,8 @@ class ResourceState:
         self.publications: dict[str, Publication] = {}
         self.subscriptions: dict[str, Subscription] = {}
         self.documents: dict[str, Document] = {}
+        #: Subscriptions that are no more, whose last NOTIFY is not answered yet.
+        self.ended: dict[str, Subscription] = {}
         if records:
             self.apply(ChangeSet(aor, records))
 
@@ -241,6 +244,11 @@ class ResourceState:
             records = self._records(kind)
             if isinstance(entry, Removed):
                 records.pop(key, None)
+                if kind is Subscription and self.ended:
+                    self.ended.pop(key, None)
+            elif isinstance(entry, Subscription) and entry.status == "terminated":
+                records.pop(key, None)
+                self.ended[key] = entry
             else:
                 records[key] = entry
 
@@ -261,6 +269,7 @@ class ResourceState:
         yield from self.publications.values()
         yield from self.subscriptions.values()
         yield from self.documents.values()
+        yield from self.ended.values()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ResourceState):
@@ -275,4 +284,5 @@ class ResourceState:
         times = [binding.expires_at for binding in self.bindings.values()]
         times += [publication.expires_at for publication in self.publications.values()]
         times += [subscription.expires_at for subscription in self.subscriptions.values()]
+        times += [subscription.expires_at for subscription in self.ended.values()]
         return min(times, default=None)

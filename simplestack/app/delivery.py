@@ -83,6 +83,8 @@ class Delivery:
         self._answered(aor, notify, None, True)
 
     def _start(self, flow: Flow, aor: str, notify: NotifyRequest) -> None:
+        if notify.abandoned:
+            return
         branch = self._identifiers.branch()
 
         def done(response: Response | None, _: float) -> None:
@@ -91,7 +93,7 @@ class Delivery:
                 self._ways.failed(flow)
             self._answered(aor, notify, response, failed)
 
-        transaction = self._layer.send(
+        notify.transaction = transaction = self._layer.send(
             "NOTIFY", branch, notify.build(flow, branch), flow, done, self._clock()
         )
 

@@ -96,9 +96,7 @@ class Residents:
         idle = [
             aor
             for aor, resident in self._residents.items()
-            if resident.used < limit
-            and not resident.uncommitted
-            and not resident.state.subscriptions
+            if resident.used < limit and not resident.uncommitted and not len(resident.notifier)
         ]
         for aor in idle:
             del self._residents[aor]

@@ -244,7 +244,9 @@ class Turns:
         """
         for aor in aors:
             resident = self._residents.evict(aor)
-            if resident is not None and resident.state.subscriptions:
+            if resident is not None and len(resident.notifier):
+                # Who takes over has something newer to say to everybody.
+                resident.notifier.abandon()
                 self._deadlines.set(aor, self._clock() + RETRY_AFTER)
 
     def _change(self, resident: Resident, changes: ChangeSet, now: float) -> None:
@@ -368,14 +370,20 @@ class Turns:
         ok = response is not None and response.status < 300
         now = self._clock()
         judgement = None
+        if not ok and not resident.notifier.awaits(identifier, notify.cseq):
+            # It was sent before what memory held was lost.
+            return
         if not ok and not notify.final and identifier in resident.state.subscriptions:
             judgement = self._judgement(aor, identifier, response, transport)
             if judgement.asked:
                 resident.notifier.pause(identifier)
                 self._tell_again(aor, identifier, now, judgement)
                 return
-        for request in resident.notifier.answered(identifier, ok, now):
+        for request in resident.notifier.answered(identifier, notify.cseq, ok, now):
             self.delivery.send(aor, request)
+        if notify.final and not transport and identifier in resident.state.ended:
+            # Without a connection it may not even have left: so it does when this is read again.
+            self._close(resident, identifier, now)
         if ok or notify.final:
             if aor in self._failures:
                 self._forgive(aor, identifier)
@@ -389,6 +397,14 @@ class Turns:
             self._tell_again(aor, identifier, now, judgement)
         elif judgement.verdict is not Verdict.NOTHING:
             self._end(resident, identifier, response, judgement.verdict, now)
+
+    def _close(self, resident: Resident, identifier: str, now: float) -> None:
+        """Forget a subscription whose subscriber knows that it has ended, or can't be told."""
+        changes = ChangeSet(resident.state.aor)
+        ended = resident.state.ended[identifier]
+        changes.remove(ended, ended.event, silent=True)
+        resident.state.apply(changes)
+        self._conclude(resident, changes, [], now)
 
     def _repace(self, resident: Resident, identifier: str, response: Response, now: float) -> None:
         """Take the rates that a 2xx to NOTIFY asks for (RFC 6446 §4.1)."""

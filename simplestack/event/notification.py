@@ -8,6 +8,7 @@ from simplestack.interfaces import Body
 from simplestack.state import Subscription
 from simplestack.transaction.dialog import routing
 from simplestack.transaction.flow import Flow, via
+from simplestack.transaction.transaction import ClientTransaction
 
 __all__ = ["Notification", "NotifyRequest", "head"]
 
@@ -35,9 +36,11 @@ class NotifyRequest:
         "_state_header",
         "_tag",
         "_version",
+        "abandoned",
         "cseq",
         "final",
         "subscription",
+        "transaction",
     )
 
     method = "NOTIFY"
@@ -62,6 +65,16 @@ class NotifyRequest:
         self._body = body
         self._version = version
         self._tag = tag
+        #: Set by who sends it, as long as it waits for an answer.
+        self.transaction: ClientTransaction | None = None
+        #: Whether it must not be sent any more.
+        self.abandoned = False
+
+    def abandon(self) -> None:
+        """See that it is not sent, or not again: another one, which says more, comes after it."""
+        self.abandoned = True
+        if self.transaction is not None:
+            self.transaction.abandon()
 
     @property
     def state_header(self) -> str:

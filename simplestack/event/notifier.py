@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from math import inf
 
 from simplestack.event.notification import Notification, NotifyRequest, head
-from simplestack.event.states import ACTIVE, JUDGED, WAITING, enter, transition
+from simplestack.event.states import ACTIVE, JUDGED, TERMINATED, WAITING, enter, transition
 from simplestack.event.telling import Telling, state_header
 from simplestack.event.view import Usage, Watched
 from simplestack.event.wish import decide, other_wish
@@ -82,7 +82,9 @@ class Notifier(Telling):
             and usage.subscription.package in self._packages
             and not self._has_already(usage, now)
         ]
-        return self._tell_all(changes, everybody, now, list(self._watched.values()))
+        told = self._tell_all(changes, everybody, now, list(self._watched.values()))
+        self._tell_ended(changes, told)
+        return told
 
     def boundary(self, now: float) -> float | None:
         """The next time at which ``tick`` has something to do, if there is one."""
@@ -133,16 +135,37 @@ class Notifier(Telling):
                 usage.waiting = notification
         return requests
 
-    def answered(self, subscription_id: str, ok: bool, now: float) -> list[NotifyRequest]:
+    def awaits(self, subscription_id: str, cseq: int) -> bool:
+        """Whether this is the NOTIFY of its dialog that is not answered yet."""
+        usage = self._usages.get(subscription_id)
+        return usage is not None and usage.dialog.outstanding is usage and usage.dialog.cseq == cseq
+
+    def abandon(self) -> None:
+        """Send no NOTIFY again that is not answered yet: others come from who takes over.
+
+        Last ones of subscriptions that nobody takes over go on.
+        """
+        for usage in self._usages.values():
+            request = usage.dialog.request
+            if (
+                request is not None
+                and usage.dialog.outstanding is usage
+                and (not usage.closing or usage.subscription.id in self.state.ended)
+            ):
+                request.abandon()
+
+    def answered(
+        self, subscription_id: str, cseq: int, ok: bool, now: float
+    ) -> list[NotifyRequest]:
         """Go on in a dialog whose NOTIFY has had its final response, or none at all.
 
-        After a failure (``ok`` is false) the subscription gets full state next time.
+        The answer to another NOTIFY than the one that waits changes nothing.  After a failure (``ok`` is false) the subscription gets full state next time.
         """
         usage = self._usages.get(subscription_id)
-        if usage is None or usage.dialog.outstanding is not usage:
+        if usage is None or usage.dialog.outstanding is not usage or usage.dialog.cseq != cseq:
             return []
         dialog = usage.dialog
-        dialog.outstanding = None
+        dialog.outstanding = dialog.request = None
         if not ok:
             usage.stale = True
         elif usage.trail is not None:
@@ -190,7 +213,7 @@ class Notifier(Telling):
         outstanding = usage.dialog.outstanding
         if outstanding is None:
             return []
-        return self.answered(outstanding.subscription.id, False, now)
+        return self.answered(outstanding.subscription.id, usage.dialog.cseq, False, now)
 
     def _request(
         self, usage: Usage, notification: Notification, state_header: str
@@ -205,7 +228,7 @@ class Notifier(Telling):
         version = usage.version if usage.deltas is None else usage.version + 1
         if notification.body is not None:
             usage.version += 1
-        return NotifyRequest(
+        dialog.request = request = NotifyRequest(
             usage.subscription,
             notification.final,
             cseq,
@@ -215,6 +238,7 @@ class Notifier(Telling):
             version,
             notification.tag,
         )
+        return request
 
     # ------------------------------------------------------------------ authorization
 
@@ -360,6 +384,9 @@ class Notifier(Telling):
                     finals[usage] = entry
                 continue
             assert type(entry) is Subscription
+            if entry.status == TERMINATED:
+                quiet.add(identifier)
+                continue
             if entry.status == WAITING:
                 if entry.local_tag:
                     # It ended for the subscriber, though its AOR still remembers it.

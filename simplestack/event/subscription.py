@@ -470,9 +470,13 @@ class Subscribing:
         """End the subscriptions whose time is over.
 
         Active ones by ``timeout``; pending ones become waiting, so that their AOR learns of them
-        (RFC 3857 §4.7.1); waiting ones are given up.
+        (RFC 3857 §4.7.1); waiting ones are given up.  Who could not be told of an end by now
+        knows it.
         """
         changes = ChangeSet(state.aor)
+        for record in state.ended.values():
+            if record.expires_at <= now:
+                changes.remove(record, record.event, silent=True)
         for record in list(state.subscriptions.values()):
             if record.expires_at <= now:
                 event = "giveup" if record.status == WAITING else "timeout"

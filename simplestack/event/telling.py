@@ -7,7 +7,7 @@ from simplestack.event.filtering import filtered, is_empty, triggered
 from simplestack.event.notification import Notification
 from simplestack.event.pace import Pace
 from simplestack.event.partial import Deltas, partial_tag
-from simplestack.event.states import ACTIVE
+from simplestack.event.states import ACTIVE, TERMINATED
 from simplestack.event.usages import Usages
 from simplestack.event.view import Usage, View, Watched
 from simplestack.event.wish import Trail, decide
@@ -248,6 +248,27 @@ class Telling(Usages):
         if removed.retry_after is not None:
             header += f";retry-after={removed.retry_after}"
         out.append(Notification(record, header, body, True, tag))
+        if reason not in _WITH_STATE and record.remote_target:
+            # It does not know yet, nor does it expect it: a restart must tell it after all.
+            ended = record._replace(
+                status=TERMINATED, event=reason, cseq_reserved=max(dialog.granted, dialog.reserved)
+            )
+            self.state.ended[ended.id] = ended
+            changes.put(ended)
+
+    def _tell_ended(self, changes: ChangeSet, out: list[Notification]) -> None:
+        """Say to the subscribers of what has ended before a restart that it has."""
+        for record in list(self.state.ended.values()):
+            usage = self._usages.get(record.id)
+            if usage is None or usage.unreleased or usage.dialog.outstanding is not None:
+                continue
+            usage.unreleased += 1
+            dialog = usage.dialog
+            dialog.granted += 1
+            ended = record._replace(cseq_reserved=dialog.granted)
+            self.state.ended[ended.id] = usage.subscription = ended
+            changes.put(ended)
+            out.append(Notification(ended, f"terminated;reason={ended.event}", None, True))
 
     def _full(self, package: IEventPackage, view: View, now: float) -> Entity:
         """Full state for a view; of a partial package it is true for this turn alone."""

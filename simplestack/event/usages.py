@@ -61,6 +61,9 @@ class Usages:
                 if watched is not None:
                     watched.others[usage] = None
                     watched.fresh = True
+        for record in state.ended.values():
+            usage = self._adopt(record, record.cseq_reserved, record.cseq_reserved)
+            usage.closing = True
 
     def __len__(self) -> int:
         return len(self._usages)

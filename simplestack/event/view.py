@@ -4,7 +4,7 @@ from collections.abc import Hashable, Iterator
 
 from simplestack.documents.filters import Trigger, What
 from simplestack.event.entity import Entity
-from simplestack.event.notification import Notification
+from simplestack.event.notification import Notification, NotifyRequest
 from simplestack.event.pace import Pace
 from simplestack.event.partial import Deltas
 from simplestack.event.wish import Steps, Trail
@@ -17,7 +17,7 @@ __all__ = ["Dialog", "Usage", "View", "Watched"]
 class Dialog:
     """What the usages of one dialog share: the order of its NOTIFYs (RFC 3261 §12.2.1.1)."""
 
-    __slots__ = ("cseq", "granted", "outstanding", "paused", "reserved", "usages")
+    __slots__ = ("cseq", "granted", "outstanding", "paused", "request", "reserved", "usages")
 
     def __init__(self, cseq: int, reserved: int) -> None:
         #: The CSeq number of the last NOTIFY sent.
@@ -28,6 +28,8 @@ class Dialog:
         self.reserved = reserved
         #: The usage whose NOTIFY is not answered yet.
         self.outstanding: Usage | None = None
+        #: That NOTIFY.
+        self.request: NotifyRequest | None = None
         #: Whether that was answered, with the wish that nothing be sent for a time.
         self.paused = False
         self.usages: tuple[Usage, ...] = ()

@@ -122,6 +122,19 @@ class ClientTransaction:
         if self.state is _TERMINATED:
             self._layer.forget_client(self)
 
+    def abandon(self) -> None:
+        """Send the request no more, and call nobody: its user does not care any more.
+
+        What has been sent may still be answered; "any response received that does not match an
+        existing client transaction state machine is simply dropped" (RFC 6026 §7.2).  Not for
+        INVITE, whose final response wants an ACK.
+        """
+        self._done = self._others = None
+        self.repeat_at = _NEVER
+        if self.state not in (State.COMPLETED, _TERMINATED):
+            self.state = _TERMINATED
+            self._layer.forget_client(self)
+
     def _send_request(self, response: None, now: float) -> None:
         self.flow.send(self._data)
 

@@ -163,6 +163,36 @@ class CommitTests(TurnCase):
             self.assertEqual(notify.body, first.body)
             self.assertGreater(notify.cseq.number, first.cseq.number)
 
+    def test_unanswered_before_a_lost_commit(self) -> None:
+        """A NOTIFY that waits for its answer while a commit is lost is not sent beside the next.
+
+        RFC 6665 §4.2.2: NOTIFYs of a dialog go one after the other; the new one says all.
+        """
+        for status in (0, 200, 481):
+            self.setUp()
+            self.register()
+            self.subscribe()
+            self.alice.replies.append((0, {}))
+            self.assertEqual(self.publish("first").status, 200)
+            self.world.run(0.0)
+            (lost,) = self.alice.notifies()
+            self.world.store.held = True
+            self.bob.send(
+                self.bob.request("REGISTER", "sip:example.com", {"Contact": [self.bob.contact]})
+            )
+            self.world.run(0.0)
+            self.world.store.lose()
+            if status:
+                # The answer to it comes late, and means nothing to the new one.
+                self.alice.link.ends[1].send(lost.response(status).to_bytes())
+            self.world.run(RETRY_AFTER + 1.0)
+            told = [notify.cseq.number for notify in self.alice.notifies()]
+            self.assertEqual(len(told), 1)
+            self.assertGreater(told[0], lost.cseq.number)
+            self.world.run(40.0)
+            self.assertEqual(self.alice.notifies(), [])
+            self.assertEqual(self.world.core.layer.counts()["client_transactions"], 0)
+
     def test_late_failure(self) -> None:
         """What was loaded after a failure is not thrown away by another failure of before."""
         self.register()

@@ -288,7 +288,19 @@ class Agent:
 
     def answer(self, request: NotifyRequest, ok: bool = True) -> list[NotifyRequest]:
         """The final response to a NOTIFY."""
-        return self.notifier.answered(request.subscription.id, ok, self.now)
+        identifier = request.subscription.id
+        if request.final and identifier in self.state.ended:
+            changes = ChangeSet(self.state.aor)
+            changes.remove(self.state.ended[identifier], "told", silent=True)
+            self.state.apply(changes)
+            self.stored.apply(changes)
+        return self.notifier.answered(identifier, request.cseq, ok, self.now)
+
+    def unanswered(self, identifier: str) -> NotifyRequest:
+        """The NOTIFY of a subscription that is not answered yet."""
+        usage = self.notifier.usage(identifier)
+        assert usage is not None and usage.dialog.request is not None
+        return usage.dialog.request
 
     def one(self) -> Subscription:
         """The only subscription."""

@@ -120,11 +120,17 @@ class History:
                 subscriber.under_way = None
             for identifier in list(self.subscribers):
                 record = agent.state.subscriptions.get(identifier)
+                if identifier in agent.state.ended:
+                    # It will be told, whatever it was told before.
+                    continue
                 if record is None or record.status == "waiting":
                     del self.subscribers[identifier]
             changes = ChangeSet(AOR)
             notifications = agent.notifier.full_state(changes, agent.now)
             self.sent(agent.release(notifications, changes))
+            for identifier in agent.state.ended:
+                under_way = self.subscribers[identifier].under_way
+                assert under_way is not None and under_way.final
         else:
             self.subscribe(name, str(what))
 

@@ -272,7 +272,7 @@ class RulesTests(Case):
         """Who may see more or less is told so, if it looks different (5025 §3)."""
         self.join()
         self.agent.put(publication("p", b"open"))
-        self.agent.answer(next(iter(self._outstanding())))
+        self.agent.answer(self.agent.unanswered(self.agent.one().id))
         (notify,) = self.change_rules("polite-block")
         self.assertEqual(said(notify), ("active;expires=3600", b"closed"))
         self.agent.answer(notify)
@@ -283,9 +283,64 @@ class RulesTests(Case):
         self.package.permissions[ALICE] = "other"
         self.assertEqual(self.agent.put(rules(b"more")), [])
 
-    def _outstanding(self) -> list[NotifyRequest]:
-        record = self.agent.one()
-        return [NotifyRequest(record, False, 0, b"", "", None, 0)]
+    def test_answer_to_another(self) -> None:
+        """A response is of the NOTIFY whose CSeq it has (3261 §17.1.3), and of no other."""
+        self.join()
+        (first,) = self.agent.put(publication("p", b"open"))
+        self.agent.answer(first)
+        (second,) = self.agent.put(publication("p", b"closed"))
+        self.assertEqual(self.agent.put(publication("p", b"open")), [])
+        for ok in (True, False):
+            self.assertEqual(self.agent.answer(first, ok), [])
+        self.assertTrue(self.agent.notifier.awaits(second.subscription.id, second.cseq))
+        (third,) = self.agent.answer(second)
+        self.assertEqual(said(third)[1], b"open")
+
+    def test_told_after_a_restart(self) -> None:
+        """Who was not told of the end that it did not ask for is told after a restart (6665 §4.2.2).
+
+        The CSeq goes on, as often as it takes; who has answered hears no more.
+        """
+        record = self.join()
+        (before,) = self.change_rules("block")
+        for _ in range(2):
+            self.agent.restart()
+            self.assertEqual(self.agent.state.subscriptions, {})
+            changes = ChangeSet(AOR)
+            told = self.agent.notifier.full_state(changes, self.agent.now)
+            (notify,) = self.agent.release(told, changes)
+            self.assertTrue(notify.final)
+            self.assertEqual(said(notify), ("terminated;reason=rejected", b""))
+            self.assertEqual(read(notify).to.tag, record.remote_tag)
+            self.assertGreater(notify.cseq, before.cseq)
+            before = notify
+        self.agent.answer(notify)
+        self.agent.restart()
+        self.assertEqual(len(self.agent.notifier), 0)
+        self.assertEqual(list(self.agent.state), list(self.agent.state.documents.values()))
+
+    def test_end_that_was_asked_for(self) -> None:
+        """Who unsubscribes, or does not refresh, knows it: nothing is kept of that."""
+        for expires in (0, 3600):
+            self.agent = Agent(self.package)
+            record = self.join()
+            if expires:
+                self.agent.now += expires
+                self.agent.expire()
+            else:
+                again = subscribe(to_tag=record.local_tag, cseq=2, expires=0, call_id=ALICE)
+                self.agent.subscribe(again)
+            self.assertEqual(self.agent.state.ended, {})
+            self.assertEqual(list(self.agent.state), [])
+
+    def test_end_that_is_over(self) -> None:
+        """When the subscription would have expired its subscriber knows, told or not."""
+        self.join()
+        self.change_rules("block")
+        self.agent.restart()
+        self.agent.now += 3600
+        self.assertEqual(self.agent.expire(), [])
+        self.assertEqual(self.agent.state.ended, {})
 
     def test_waiting_ones(self) -> None:
         """Approval and rejection end the wait, with nothing to send (3857 §4.7.1)."""
@@ -481,7 +536,7 @@ class PartialTests(Case):
         """A refresh gets full state (3857 §4.3), all others what has changed."""
         record = self.join()
         self.agent.put(publication("p", b"1"))
-        self.agent.answer(NotifyRequest(record, False, 0, b"", "", None, 0))
+        self.agent.answer(self.agent.unanswered(record.id))
         (notify,) = self.agent.subscribe(subscribe(call_id=ALICE, to_tag=record.local_tag, cseq=2))
         self.assertEqual(read(notify).body, b"full 2\np=1")
 

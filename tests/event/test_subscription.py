@@ -268,10 +268,10 @@ class DialogTests(Case):
     def test_refresh_that_finds_approval(self) -> None:
         """A refresh of a pending one that is allowed by now makes it active (3857 §4.7.1)."""
         self.package.default = "confirm"
-        self.agent.subscribe(subscribe(call_id="p"))
+        (first,) = self.agent.subscribe(subscribe(call_id="p"))
         (record,) = [s for s in self.agent.state.subscriptions.values() if s.call_id == "p"]
         self.package.default = "allow"
-        self.agent.notifier.answered(record.id, True, self.agent.now)
+        self.agent.answer(first)
         (notify,) = self.agent.subscribe(subscribe(call_id="p", to_tag=record.local_tag, cseq=2))
         self.assertEqual(read(notify).get("Subscription-State"), "active;expires=3600")
         self.assertEqual(read(notify).body, b"closed")
@@ -394,9 +394,9 @@ class ClockTests(Case):
         self.package.default = "confirm"
         (notify,) = self.agent.subscribe(subscribe(expires=0))
         self.assertTrue(notify.final)
-        self.agent.subscribe(subscribe(call_id="b"))
+        (first,) = self.agent.subscribe(subscribe(call_id="b"))
         self.agent.now += 3600
-        self.agent.notifier.answered(self.agent.one().id, True, self.agent.now)
+        self.agent.answer(first)
         (notify,) = self.agent.expire()
         self.assertEqual(read(notify).get("Subscription-State"), "terminated;reason=giveup")
         self.assertEqual(self.agent.state.subscriptions, {})

@@ -105,6 +105,33 @@ class RetransmissionTests(ClientCase):
         self.assertEqual(len(self.flow.sent), 2)
         self.assertEqual(self.layer.next_wakeup(), 10.0)
 
+    def test_abandoned(self) -> None:
+        """What its user has given up is not sent again; an answer to it is dropped (RFC 6026 §7.2)."""
+        for transport in ("udp", "tcp"):
+            for after in (0.0, 2.0):
+                self.setUp()
+                self.flow = Recorder(transport)
+                transaction = self.send(via=VIA.replace("UDP", transport.upper()))
+                self.walk(after)
+                before = len(self.flow.sent)
+                transaction.abandon()
+                self.assertEqual(self.layer.counts()["client_transactions"], 0)
+                self.layer.receive(answer(self.data, 200), self.flow, after)
+                self.layer.flow_closed(self.flow, after)
+                transaction.abandon()
+                self.walk(100.0)
+                self.assertEqual((len(self.flow.sent), self.heard), (before, []))
+        self.assertEqual(self.layer.stray, 1)
+
+    def test_abandoned_when_answered(self) -> None:
+        """One that has its answer absorbs copies of it as ever (RFC 3261 §17.1.2.2)."""
+        transaction = self.send()
+        self.layer.receive(answer(self.data, 200), self.flow, 0.1)
+        transaction.abandon()
+        self.layer.receive(answer(self.data, 200), self.flow, 0.2)
+        self.assertEqual((self.layer.absorbed, self.layer.stray), (1, 0))
+        self.assertEqual(self.heard, [(200, 0.1)])
+
     def test_timeout_comes_before_a_last_copy(self) -> None:
         """Who wakes up after everything is over gives up and sends no more."""
         self.send()

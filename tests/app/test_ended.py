@@ -1,0 +1,108 @@
+"""Subscriptions that end by themselves, and a process that dies before it has said so."""
+
+from simplestack.state import Subscription
+from tests.app.test_turn import ALICE, BOB, TurnCase
+
+
+class EndedTests(TurnCase):
+    def ended(self) -> list[str]:
+        """The statuses of Bob's subscriptions in the store."""
+        return [
+            record.status for record in self.world.stored(BOB) if isinstance(record, Subscription)
+        ]
+
+    def block(self) -> None:
+        """Bob lets Alice watch him no more."""
+        self.world.store_rules(BOB, {"block": [ALICE]})
+        self.world.run(0.0)
+
+    def test_told_once(self) -> None:
+        """RFC 6665 §4.2.2: the last NOTIFY says why; when it is answered nothing is kept."""
+        self.subscribe()
+        self.block()
+        (notify,) = self.alice.notifies()
+        self.assertEqual(notify.get("Subscription-State"), "terminated;reason=rejected")
+        self.assertEqual(self.ended(), [])
+        self.world.restart()
+        self.world.run(40.0)
+        self.assertEqual(self.alice.notifies(), [])
+
+    def test_killed_before_it_is_told(self) -> None:
+        """A kill between the commit and the answer: it is told after the restart, by a higher CSeq."""
+        for transport in ("udp", "tcp"):
+            self.setUp()
+            phone = self.world.phone("alice@example.com", transport)
+            first = self.subscribe(phone)
+            phone.replies.append((0, {}))
+            self.block()
+            (lost,) = phone.notifies()
+            self.assertEqual(self.ended(), ["terminated"])
+            self.world.restart()
+            self.world.run(1.0)
+            told = phone.notifies()
+            self.assertEqual(
+                [notify.get("Subscription-State") for notify in told],
+                ["terminated;reason=rejected"],
+            )
+            self.assertEqual(told[0].call_id, first.call_id)
+            self.assertGreater(told[0].cseq.number, lost.cseq.number)
+            self.assertEqual(self.ended(), [])
+            self.world.run(40.0)
+            self.assertEqual(phone.notifies(), [])
+
+    def test_never_answered(self) -> None:
+        """A subscriber who is gone is given up with his last NOTIFY."""
+        self.subscribe()
+        self.alice.link.cut = True
+        self.block()
+        self.assertEqual(self.ended(), ["terminated"])
+        self.world.run(40.0)
+        self.assertEqual(self.ended(), [])
+        self.assertEqual(self.world.core.turns.failing(), 0)
+
+    def test_no_connection(self) -> None:
+        """A connection that breaks under the last NOTIFY, or is not there: told when it can be."""
+        phone = self.world.phone("alice@example.com", "tcp")
+        self.subscribe(phone)
+        phone.link.close()
+        phone.link.cut = True
+        self.block()
+        self.assertEqual(self.ended(), ["terminated"])
+        phone.link.cut = False
+        self.world.restart()
+        self.world.run(1.0)
+        (notify,) = phone.notifies()
+        self.assertEqual(notify.get("Subscription-State"), "terminated;reason=rejected")
+        self.assertEqual(self.ended(), [])
+
+    def test_lost_commit_behind_it(self) -> None:
+        """Memory that is read again goes on to tell him, and he hears it by one transaction."""
+        self.subscribe()
+        self.alice.replies.append((0, {}))
+        self.block()
+        (first,) = self.alice.notifies()
+        self.world.store.held = True
+        self.bob.send(
+            self.bob.request("REGISTER", "sip:example.com", {"Contact": [self.bob.contact]})
+        )
+        self.world.run(0.0)
+        self.world.store.lose()
+        self.world.run(40.0)
+        (again,) = self.alice.notifies()
+        self.assertEqual(again.get("Subscription-State"), "terminated;reason=rejected")
+        self.assertGreater(again.cseq.number, first.cseq.number)
+        self.assertEqual(self.ended(), [])
+
+    def test_subscribes_again(self) -> None:
+        """What is kept of the end is no subscription: it counts nowhere, and nobody sees it."""
+        self.subscribe()
+        self.alice.replies.append((0, {}))
+        self.block()
+        self.alice.notifies()
+        winfo = {"Event": ["presence.winfo"]}
+        self.bob.ask("SUBSCRIBE", BOB, winfo)
+        self.world.run(0.0)
+        (notify,) = self.bob.notifies()
+        self.assertNotIn(b"alice", notify.body)
+        answer = self.alice.ask("SUBSCRIBE", BOB, {"Event": ["presence"]})
+        self.assertEqual(answer.status, 403)
