@@ -105,8 +105,13 @@ class Running:
             )
         xcap = f"tcp:{self.xcap_port}:interface=127.0.0.1"
         if settings is not None:
-            known = {"domains": [DOMAIN], "listen": listen, "xcap": [xcap], "store": store}
-            known |= {"notify_interval": 0}
+            known: dict[str, Any] = {
+                "domains": [DOMAIN],
+                "listen": listen,
+                "xcap": [xcap],
+                "store": store,
+                "notify_interval": 0,
+            }
             tac = _TAC.format(settings=known | settings)
         elif tac:
             tac = re.sub(r"\b(udp|tcp):5060:", rf"\1:{self.port}:", tac)
