@@ -112,6 +112,7 @@ with mistakes_told():
         # max_remote=10000,
         # credentials={"example.net": ("user", "password")},
         # trusted=["example.net"],
+        # external=["https://xcap.example.net/"],
     )
 
     stack = makeStack(

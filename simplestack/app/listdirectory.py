@@ -1,6 +1,7 @@
 """Which lists there are, whose they are, and what they consist of (RFC 4826 §4.4.6)."""
 
-from typing import Any, Final, cast
+from collections.abc import Callable
+from typing import Any, Final, Protocol, cast
 
 from twisted.internet.defer import Deferred, inlineCallbacks
 
@@ -12,6 +13,7 @@ from simplestack.roles.lists import ResourceLists
 from simplestack.sip.errors import SIPError
 from simplestack.state import Document
 from simplestack.xcap.flatlist import Evaluator, FlatList, flat_body, target_of
+from simplestack.xcap.message import ELEMENT
 
 __all__ = ["RECIPIENTS", "SERVICES", "ListDirectory", "is_list"]
 
@@ -20,11 +22,21 @@ LIST: Final = "list:"
 #: What the user part of a list begins with that came in a SUBSCRIBE.
 RECIPIENTS: Final = "recipient-list."
 SERVICES: Final = "rls-services"
+#: Seconds for which what another server has said holds, and how many such answers are kept.
+_KEPT: Final = 60.0
+_KEPT_MOST: Final = 1000
 
 
 def is_list(aor: str) -> bool:
     """Whether this is the AOR of a list."""
     return aor.startswith(LIST)
+
+
+class Fetcher(Protocol):
+    """Gets documents from other servers; ``net.fetch.Fetcher`` is one."""
+
+    def fetch(self, url: str, accept: str) -> "Deferred[bytes]":
+        """The document; fails with an error whose text says why it can't be had."""
 
 
 class _WantedError(Exception):
@@ -33,6 +45,14 @@ class _WantedError(Exception):
     def __init__(self, aor: str) -> None:
         super().__init__(aor)
         self.aor = aor
+
+
+class _WantedRemoteError(Exception):
+    """A list on another server has to be fetched first."""
+
+    def __init__(self, anchor: str) -> None:
+        super().__init__(anchor)
+        self.anchor = anchor
 
 
 class ListDirectory:
@@ -48,8 +68,10 @@ class ListDirectory:
         residents: Residents,
         domains: tuple[str, ...],
         root: str,
+        clock: Callable[[], float],
     ) -> None:
         self.role = role
+        self._clock = clock
         self._store = store
         self._residents = residents
         self._domains = domains
@@ -57,6 +79,10 @@ class ListDirectory:
         #: Service URIs as AORs, each with owner and id of the document that it is in.
         self._services: dict[str, tuple[str, str]] = {}
         self._loaded = False
+        #: Fetches elements from other servers; the assembly sets it where that is wanted.
+        self.fetcher: Fetcher | None = None
+        #: What has been fetched, or why it could not be, and when.
+        self._fetched: dict[str, tuple[float, bytes | str]] = {}
 
     @property
     def loaded(self) -> bool:
@@ -140,10 +166,31 @@ class ListDirectory:
             root=self._root,
             domains=self._domains,
             limits=self.role.limits,
+            fetch_remote=self._element,
             lenient=lenient,
         )
         flat = evaluator.evaluate(service)
         return flat._replace(sources=flat.sources | sources)
+
+    def _element(self, anchor: str) -> bytes:
+        """What has been fetched from another server."""
+        if (
+            self.fetcher is None
+            or not anchor.isascii()
+            or not anchor.startswith(self.role.external)
+        ):
+            raise SIPError(502, text=f"{anchor[:200]} is on another server, which is not asked")
+        kept = self._fetched.get(anchor)
+        if kept is None or kept[0] < self._clock() - _KEPT:
+            raise _WantedRemoteError(anchor)
+        if isinstance(kept[1], str):
+            raise SIPError(502, text=f"{anchor[:200]}: {kept[1]}")
+        return kept[1]
+
+    def _keep(self, what: bytes | str, anchor: str) -> None:
+        if len(self._fetched) >= _KEPT_MOST:
+            self._fetched.clear()
+        self._fetched[anchor] = (self._clock(), what)
 
     def _recipients(self, aor: str) -> FlatList | None:
         resident = self._residents.get(aor)
@@ -166,6 +213,13 @@ class ListDirectory:
                 return self._evaluate(aor, package, lenient)
             except _WantedError as wanted:
                 missing = wanted.aor
+            except _WantedRemoteError as wanted_remote:
+                anchor = wanted_remote.anchor
+                assert self.fetcher is not None
+                fetched = self.fetcher.fetch(anchor, ELEMENT)
+                fetched.addErrback(lambda failure: failure.getErrorMessage())
+                self._keep((yield fetched), anchor)
+                continue
             yield self._residents.load(missing)
         raise SIPError(503, headers=[("Retry-After", "5")])
 

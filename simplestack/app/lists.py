@@ -82,7 +82,7 @@ class ListServer:
         self.role = role
         self.authenticator = authenticator
         self._limits = limits
-        self.directory = ListDirectory(role, store, residents, domains, root)
+        self.directory = ListDirectory(role, store, residents, domains, root, clock)
         self._residents = residents
         self._deadlines = deadlines
         self._turns = turns
@@ -117,6 +117,9 @@ class ListServer:
             self._fill(watch, flat, now)
             if not watch.waiting:
                 table.settle()
+        elif flat != watch.flat:
+            # What other servers keep of it is something else now.
+            self._fill(watch, flat, now)
         return watch
 
     def when_ready(self, watch: Watch) -> "Deferred[None] | None":

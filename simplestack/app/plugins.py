@@ -210,6 +210,7 @@ def _lists(settings: Settings) -> IRole:
             remote=settings.list_remote,
             max_remote=settings.max_list_remote,
             credentials=dict([_remote_credentials(each) for each in settings.list_credentials]),
+            external=settings.list_external,
             trusted=[each.strip().lower() for each in settings.list_trusted],
         )
     except ValueError as error:

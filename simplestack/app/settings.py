@@ -118,6 +118,9 @@ class Settings:
     max_list_remote: int = 10_000
     #: Credentials of this server at other domains: ``example.net=user:password``.
     list_credentials: tuple[str, ...] = ()
+    #: XCAP roots of other servers, such as ``https://xcap.example.net/``, whose lists may be
+    #: referred to; others are never asked.
+    list_external: tuple[str, ...] = ()
     #: Domains that take our word for who watches (RFC 3325).
     list_trusted: tuple[str, ...] = ()
 

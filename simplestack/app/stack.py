@@ -35,6 +35,7 @@ from simplestack.app.sources import Sources, make_sources
 from simplestack.interfaces import IRole
 from simplestack.net.connections import StreamLimits
 from simplestack.net.endpoints import parse_listen
+from simplestack.net.fetch import Fetcher
 from simplestack.net.network import ListenError, Network
 from simplestack.store.credentials import CredentialTable
 from simplestack.store.errors import StoreError
@@ -97,6 +98,8 @@ class Stack(Service):
             ),
         )
         self.core.connect(self.network)
+        if self.core.lists is not None and self.core.lists.role.external:
+            self.core.lists.directory.fetcher = Fetcher(reactor)
         self.sources = Sources(
             make_sources(settings.sources, reactor),
             self.core.turns,

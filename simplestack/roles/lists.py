@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
 from zope.interface import implementer
 
@@ -48,6 +49,7 @@ class ResourceLists:
     ``remote`` says whether resources of other domains are subscribed to, ``max_remote`` how many at
     the most; ``credentials`` are the user and password of this server at a domain that asks for
     them, and ``trusted`` the domains that are told whom it has authenticated (RFC 3325).
+    ``external`` are the XCAP roots of other servers whose lists may be referred to.
     """
 
     name = "lists"
@@ -69,6 +71,7 @@ class ResourceLists:
         max_remote: int = 10_000,
         credentials: Mapping[str, tuple[str, str]] | None = None,
         trusted: Collection[str] = (),
+        external: Collection[str] = (),
     ) -> None:
         self.interval = interval
         self.max_body = max_body
@@ -79,6 +82,11 @@ class ResourceLists:
         #: User and password of this server at other domains.
         self.credentials: dict[str, tuple[str, str]] = dict(credentials or {})
         self.trusted = frozenset(trusted)
+        for each in external:
+            parts = urlsplit(each)
+            if parts.scheme not in ("http", "https") or not parts.hostname or not parts.path:
+                raise ValueError(f"{each!r} is no XCAP root such as https://xcap.example.net/")
+        self.external = tuple(external)
         made = [operator_service(uri, body) for uri, body in (services or {}).items()]
         #: The operator's lists by their AORs.
         self.services: dict[str, Service] = {target_of(each.uri) or "": each for each in made}

@@ -124,15 +124,16 @@ class Evaluator:
             self._omitted,
         )
 
-    def _traverse(self, list_: List) -> None:
+    def _traverse(self, list_: List, here: bool = True) -> None:
+        """Take what is in a list; ``here`` says whether it is kept on this server."""
         for item in list_.items:
             if isinstance(item, Entry):
                 self._add(item)
             elif isinstance(item, List):
-                self._traverse(item)
+                self._traverse(item, here)
             else:
                 try:
-                    self._follow(item)
+                    self._follow(item, here)
                 except SIPError:
                     if not self._lenient:
                         raise
@@ -149,12 +150,15 @@ class Evaluator:
             return
         self._entries[entry.uri] = FlatEntry(entry.uri, aor, entry.display_name)
 
-    def _follow(self, item: EntryRef | External) -> None:
+    def _follow(self, item: EntryRef | External, here: bool) -> None:
         self._references += 1
         if self._references > self._limits.references:
             raise _bad_gateway(f"the list has more than {self._limits.references} references")
         if isinstance(item, EntryRef):
             ref = "".join(item.ref.split())
+            if not here:
+                # It is relative to the XCAP root of the list that it stands in (§3.2).
+                raise _bad_gateway(f"entry-ref {ref} is on another server")
             entry = self._find(ref.encode(), ref)
             if not isinstance(entry, Entry):
                 raise _bad_gateway(f"entry-ref {ref} is not an entry")
@@ -169,7 +173,7 @@ class Evaluator:
         found = self._dereference(anchor)
         if not isinstance(found, List):
             raise _bad_gateway(f"external {anchor} is not a list")
-        self._traverse(found)
+        self._traverse(found, self._own(anchor) is not None)
 
     def _dereference(self, anchor: str) -> List | Entry | EntryRef | External:
         own = self._own(anchor)
@@ -177,8 +181,12 @@ class Evaluator:
             return self._find(own, anchor)
         if self._fetch_remote is None:
             raise _bad_gateway(f"{anchor} is on another server")
+        element = self._fetch_remote(anchor)
+        if element.startswith(b"<?xml"):
+            element = element.partition(b"?>")[2]
         try:
-            return parse_item(b"<x>%b</x>" % self._fetch_remote(anchor))
+            # "application/xcap-el+xml" leaves out what its document declares (RFC 4825 §7.3).
+            return parse_item(b'<x xmlns="%b">%b</x>' % (ns.RESOURCE_LISTS.encode(), element))
         except DocumentError as error:
             raise _bad_gateway(f"{anchor}: {error}") from None
 
