@@ -2,7 +2,7 @@
 
 from simplestack.event.coding import coded_tag
 from simplestack.event.entity import ANYTHING, entity_tag
-from simplestack.event.filtering import filtered, filtering_of
+from simplestack.event.filtering import ALL, filtered, filtered_tags, filtering_of
 from simplestack.event.negotiation import choose, partial_form
 from simplestack.event.partial import partial_tag
 from simplestack.event.states import ACTIVE
@@ -49,10 +49,10 @@ def _tag(package: IEventPackage, state: ResourceState, record: Subscription, now
         content_type = form[0]
     else:
         content_type = choose(record.accept, package.content_types) or package.content_types[0]
-    if package.partial:
+    chosen = None if hasattr(package, "narrowed") else filtering_of(record)
+    if package.partial and chosen is None:
         return partial_tag(package, state, permissions, content_type)
     body = package.full(state, permissions, content_type, now)
-    chosen = filtering_of(record)
-    if chosen is not None and chosen.what is not None:
-        body = filtered(body, chosen.what)
-    return entity_tag(body.content_type, body.data)
+    if chosen is None:
+        return entity_tag(body.content_type, body.data)
+    return filtered_tags(filtered(body, chosen.what or ALL))[0]

@@ -17,11 +17,20 @@ class Entity:
     version of the entity to which the entity-tag in the NOTIFY message applies." (RFC 5839 §4)
     """
 
-    __slots__ = ("body", "empty", "forms", "raw", "tag")
+    __slots__ = ("body", "empty", "forms", "lasting", "raw", "tag")
 
-    def __init__(self, body: Body, tag: str, raw: Body | None = None, empty: bool = False) -> None:
+    def __init__(
+        self,
+        body: Body,
+        tag: str,
+        raw: Body | None = None,
+        empty: bool = False,
+        lasting: str | None = None,
+    ) -> None:
         self.body = body
         self.tag = tag
+        #: The entity-tag that it has without what it tells once, and no later one does.
+        self.lasting = tag if lasting is None else lasting
         #: What it was made of: the same, or more where the subscriber has a filter.
         self.raw = body if raw is None else raw
         #: Whether a filter has left nothing of it.

@@ -10,9 +10,8 @@ from typing import Final, NamedTuple
 
 from lxml import etree
 
-from simplestack.documents import namespaces as ns
 from simplestack.documents.commonpolicy import domain_key, domain_of, identity_key
-from simplestack.documents.errors import DocumentError, SchemaError
+from simplestack.documents.errors import DocumentError
 from simplestack.documents.filters import (
     MEDIA_TYPE,
     Changed,
@@ -24,40 +23,34 @@ from simplestack.documents.filters import (
     merge,
     parse_filter_set,
 )
+from simplestack.documents.pidf import MEDIA_TYPE as PIDF_TYPE
 from simplestack.documents.pidf import parse_presence
-from simplestack.documents.schema import Schema
 from simplestack.documents.xml import parse_content, serialize
+from simplestack.event.entity import entity_tag
+from simplestack.event.filterable import Filterable, filterable, standing_part
+from simplestack.event.partial import versioned
 from simplestack.interfaces import Body
 from simplestack.sip.errors import SIPError
 from simplestack.state import Subscription
 
 __all__ = [
+    "ALL",
     "MEDIA_TYPE",
     "Filtering",
     "filtered",
+    "filtered_tags",
     "filtering_of",
     "is_empty",
     "merged",
     "triggered",
 ]
 
-_PIDF: Final = f"{{{ns.PIDF}}}"
-_DM: Final = f"{{{ns.DATA_MODEL}}}"
-#: What the schema of an element wants of it: attributes, and children with their content.
-_ATTRIBUTES: Final = {
-    f"{_PIDF}presence": frozenset({"entity"}),
-    f"{_PIDF}tuple": frozenset({"id"}),
-    f"{_DM}person": frozenset({"id"}),
-    f"{_DM}device": frozenset({"id"}),
-}
-_CHILDREN: Final = {
-    f"{_PIDF}tuple": frozenset({f"{_PIDF}status"}),
-    f"{_PIDF}status": frozenset({f"{_PIDF}basic"}),
-    f"{_DM}device": frozenset({f"{_DM}deviceID"}),
-}
-_SCHEMA: Final = Schema("all-presence")
 #: By these attributes two documents have the same element; else by its place among its like.
 _IDENTIFYING: Final = ("id", "uri", "name")
+
+
+#: A content that leaves everything.
+ALL: Final = What()
 
 
 class Filtering(NamedTuple):
@@ -150,20 +143,27 @@ def _is_for(each: Filter, aor: str) -> bool:
 
 @lru_cache(64)
 def filtered(body: Body, what: What) -> Body:
-    """The part of a presence document that is wanted (RFC 4660 §5.3.1)."""
+    """The part of a document that is wanted (RFC 4660 §5.3.1)."""
+    if not (what.include or what.exclude):
+        return body
     try:
-        root = parse_content(body.data)
-        valid = _is_valid(root)
+        root = parse_content(body.render(0))
+        kind = filterable(root)
+        valid = kind.is_valid(root)
         if what.include:
-            root = _included(root, what.include, valid)
+            root = _included(root, kind, what.include, valid)
         for expression in what.exclude:
             # "if the step in applying the <exclude> element value to an XML document results in
             # an invalid document according to the schema, that step MUST be reversed"
             # (RFC 4661 §3.5.2)
             before = deepcopy(root)
-            if not _exclude(root, expression) or (valid and not _is_valid(root)):
+            if not _exclude(root, kind, expression) or (valid and not kind.is_valid(root)):
                 root = before
-        return body._replace(data=parse_presence(serialize(root)).to_bytes())
+        if body.content_type == PIDF_TYPE:
+            return body._replace(data=parse_presence(serialize(root)).to_bytes())
+        if body.tail is None:
+            return body._replace(data=serialize(root))
+        return versioned(body.content_type, serialize(root))
     except (DocumentError, etree.XPathError):
         # "In case of an erroneous expression … the notifier either ignores the filter
         # definition or terminates the subscription" (RFC 4660 §5.4): it is what he may see.
@@ -174,27 +174,37 @@ def is_empty(body: Body) -> bool:
     """Whether nothing of a document is left: "the NOTIFY MUST be sent with empty contents"
     (RFC 4660 §5.3.1), if it is the first.
     """
+    if body.tail is not None:
+        # It begins after the version, which is on the root.
+        return b"<" not in body.tail
     return body.data.endswith(b'"></presence>')
 
 
-def _is_valid(root: etree._Element) -> bool:
-    try:
-        _SCHEMA.validate(root)
-    except SchemaError:
-        return False
-    return True
+def filtered_tags(body: Body) -> tuple[str, str]:
+    """The entity-tag of a filtered document, and that of what of it goes on.
+
+    The second is without those watchers and contacts that have ended, which are told once.
+    """
+    if body.tail is None:
+        tag = entity_tag(body.content_type, body.data)
+        return tag, tag
+    root = parse_content(body.render(0))
+    tags = [entity_tag(body.content_type, standing_part(root, ended)) for ended in (True, False)]
+    return tags[0], tags[1]
 
 
-def _included(root: etree._Element, include: tuple[Expression, ...], valid: bool) -> etree._Element:
+def _included(
+    root: etree._Element, kind: Filterable, include: tuple[Expression, ...], valid: bool
+) -> etree._Element:
     """What is selected, with all around it that makes the document valid."""
     made = deepcopy(root)
-    wanted = _Wanted(made, include)
+    wanted = _Wanted(made, kind, include)
     wanted.prune(made)
-    if valid and not _is_valid(made):
+    if valid and not kind.is_valid(made):
         # "the notifier MUST add elements and attributes, along with their values, from the
         # original XML document into the newly formulated one in order for it to be valid."
         made = deepcopy(root)
-        wanted = _Wanted(made, include)
+        wanted = _Wanted(made, kind, include)
         for child in list(made):
             if child not in wanted.around and child not in wanted.whole | wanted.bare:
                 made.remove(child)
@@ -204,7 +214,10 @@ def _included(root: etree._Element, include: tuple[Expression, ...], valid: bool
 class _Wanted:
     """What the expressions select in a tree: elements, and the attributes of some."""
 
-    def __init__(self, root: etree._Element, include: tuple[Expression, ...]) -> None:
+    def __init__(
+        self, root: etree._Element, kind: Filterable, include: tuple[Expression, ...]
+    ) -> None:
+        self.kind = kind
         #: Elements with all that is in them.
         self.whole: set[etree._Element] = set()
         #: Elements with their attributes and text, but not with other elements.
@@ -230,13 +243,19 @@ class _Wanted:
         if node in self.whole:
             return
         if node not in self.bare:
-            needed = _ATTRIBUTES.get(node.tag, frozenset()) | self.attributes.get(node, set())
-            if node.tag in _ATTRIBUTES or node in self.attributes or node.tag.startswith(_PIDF):
+            needed = self.kind.attributes.get(node.tag, frozenset()) | self.attributes.get(
+                node, set()
+            )
+            if (
+                node.tag in self.kind.attributes
+                or node in self.attributes
+                or node.tag.startswith(self.kind.namespace)
+            ):
                 for name in [name for name in node.attrib if name not in needed]:
                     del node.attrib[name]
             if len(node):
                 node.text = None
-        children = _CHILDREN.get(node.tag, frozenset())
+        children = self.kind.children.get(node.tag, frozenset())
         for child in list(node):
             if child in self.whole or child in self.bare or child in self.around:
                 self.prune(child)
@@ -247,25 +266,25 @@ class _Wanted:
 
     def _reduce(self, node: etree._Element) -> None:
         """Keep of an element that must be there what it must contain."""
-        children = _CHILDREN.get(node.tag)
+        children = self.kind.children.get(node.tag)
         if children is not None:
             for child in list(node):
                 if child.tag not in children:
                     node.remove(child)
 
 
-def _exclude(root: etree._Element, expression: Expression) -> bool:
+def _exclude(root: etree._Element, kind: Filterable, expression: Expression) -> bool:
     """Take away what an expression selects; False where it must not be taken away."""
     for found in expression.select(root):
         if isinstance(found, etree._Element):
             parent = found.getparent()
-            if parent is None or found.tag in _CHILDREN.get(parent.tag, ()):
+            if parent is None or found.tag in kind.children.get(parent.tag, ()):
                 return False
             parent.remove(found)
         else:
             node, name = _attribute(found)
             if node is not None:
-                if name in _ATTRIBUTES.get(node.tag, ()):
+                if name in kind.attributes.get(node.tag, ()):
                     return False
                 if name in node.attrib:
                     del node.attrib[name]

@@ -3,7 +3,7 @@
 from simplestack.documents.errors import DocumentError
 from simplestack.event.coding import coded_tag
 from simplestack.event.entity import Entity, entity_tag, suppresses
-from simplestack.event.filtering import filtered, is_empty, triggered
+from simplestack.event.filtering import filtered, filtered_tags, is_empty, triggered
 from simplestack.event.notification import Notification
 from simplestack.event.pace import Pace
 from simplestack.event.partial import Deltas, partial_tag
@@ -69,14 +69,15 @@ class Telling(Usages):
         now: float,
         out: list[Notification],
     ) -> None:
+        body: Body | None
         if ticked:
             passed = getattr(package, "passed", package.full)
-            body: Body | None = passed(self.state, view.permissions, view.content_type, now)
+            body = passed(self.state, view.permissions, view.content_type, now)
         else:
-            body = package.changed(self.state, view.permissions, view.content_type, seen, now)
+            body = self._changed(package, view, seen, now)
         if body is None:
             return
-        if package.partial:
+        if package.partial and view.what is None:
             entity = Entity(body, self._tag(package, view))
             for usage in view.usages:
                 if usage.closing:
@@ -90,13 +91,14 @@ class Telling(Usages):
         known = view.entity
         if known is None or known.raw != body:
             known = view.entity = _entity(view, body)
+            view.built = self._turn
         tag = known.tag
         for usage in view.usages:
             # Nobody is told what he was told before, whatever it was meanwhile.
             before = usage.entity
             if before is known or usage.closing:
                 continue
-            if before is None or usage.stale or before.tag != tag:
+            if before is None or usage.stale or before.lasting != tag:
                 if usage.pace is None and not usage.triggers:
                     self._tell(usage, known, changes, now, out)
                 else:
@@ -139,20 +141,23 @@ class Telling(Usages):
             pace.told(now)
             return
         if package.partial and held is not None and view is not None and not usage.stale:
-            body = package.changed(self.state, view.permissions, view.content_type, held, now)
-            entity = None if body is None else Entity(body, self._tag(package, view))
-            if usage.busy:
+            body = self._changed(package, view, held, now)
+            entity = None if body is None else self._made(package, view, body)
+            if usage.busy and view.what is None:
                 entity = self._full(package, view, now)
             if entity is None:
                 pace.held = None
-            else:
+                return
+            if view.what is None:
                 self._tell(usage, entity, changes, now, out)
-            return
-        entity = self._current(usage, now)
+                return
+        else:
+            entity = self._current(usage, now)
         if held is not None and entity is not None and not usage.stale:
             before = usage.entity
             if before is not None and (
-                before.tag == entity.tag != "" or (usage.triggers and not _awaited(usage, entity))
+                before.lasting == entity.tag != ""
+                or (usage.triggers and not _awaited(usage, entity))
             ):
                 # What had changed is as it was.
                 pace.held = None
@@ -270,6 +275,28 @@ class Telling(Usages):
             changes.put(ended)
             out.append(Notification(ended, f"terminated;reason={ended.event}", None, True))
 
+    def _changed(
+        self, package: IEventPackage, view: View, seen: ChangeSet, now: float
+    ) -> Body | None:
+        """What has changed; where a filter waits for documents with versions, the whole of it.
+
+        A filter may leave nothing of a watcher or a contact that was in a document before.  So its
+        documents are full ones, with what has ended in them.
+        """
+        body = package.changed(self.state, view.permissions, view.content_type, seen, now)
+        if body is not None and package.partial and view.what is not None:
+            whole = getattr(package, "whole", None)
+            if whole is None:
+                return package.full(self.state, view.permissions, view.content_type, now)
+            body = whole(self.state, view.permissions, view.content_type, seen, now)
+        return body
+
+    def _made(self, package: IEventPackage, view: View, body: Body) -> Entity:
+        """The entity of what a view shows."""
+        if package.partial and view.what is None:
+            return Entity(body, self._tag(package, view))
+        return _entity(view, body)
+
     def _full(self, package: IEventPackage, view: View, now: float) -> Entity:
         """Full state for a view; of a partial package it is true for this turn alone."""
         entity = view.entity
@@ -281,11 +308,7 @@ class Telling(Usages):
             body = package.full(self.state, view.permissions, view.content_type, now)
             if entity is not None and entity.raw == body:
                 return entity
-            if package.partial:
-                entity = Entity(body, self._tag(package, view))
-            else:
-                entity = _entity(view, body)
-            view.entity = entity
+            view.entity = entity = self._made(package, view, body)
             view.built = self._turn
         return entity
 
@@ -357,7 +380,8 @@ def _entity(view: View, raw: Body) -> Entity:
     if view.what is None:
         return Entity(raw, entity_tag(raw.content_type, raw.data))
     body = filtered(raw, view.what)
-    return Entity(body, entity_tag(body.content_type, body.data), raw, is_empty(body))
+    tag, lasting = filtered_tags(body)
+    return Entity(body, tag, raw, is_empty(body), lasting)
 
 
 def _awaited(usage: Usage, entity: Entity) -> bool:
@@ -365,7 +389,7 @@ def _awaited(usage: Usage, entity: Entity) -> bool:
     before = usage.entity
     if before is None or usage.stale:
         return True
-    return triggered(before.raw.data, entity.raw.data, usage.triggers)
+    return triggered(before.raw.render(0), entity.raw.render(0), usage.triggers)
 
 
 def state_header(status: str, remaining: float) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Iterable, Mapping
 
-from simplestack.event.filtering import filtering_of
+from simplestack.event.filtering import ALL, filtering_of
 from simplestack.event.limits import DEFAULT_LIMITS, Limits
 from simplestack.event.negotiation import allow_events, choose, partial_form
 from simplestack.event.pace import Pace, agree, paced
@@ -87,12 +87,17 @@ class Usages:
         else:
             content_type = choose(accept, package.content_types) or package.content_types[0]
             usage.deltas = None
-        chosen = filtering_of(usage.subscription)
+        # Where a package lets subscribers choose by the body, that is its own to read.
+        chosen = None if hasattr(package, "narrowed") else filtering_of(usage.subscription)
         if chosen is None:
             usage.triggers = ()
             return watched.place(usage, content_type, permissions)
         usage.triggers = chosen.triggers
-        return watched.place(usage, content_type, permissions, chosen.what)
+        what = chosen.what
+        if what is None and package.partial:
+            # Triggers are tested on whole documents.
+            what = ALL
+        return watched.place(usage, content_type, permissions, what)
 
     def _set_pace(self, usage: Usage, now: float) -> None:
         """Agree on rates, or on none, with a subscriber."""

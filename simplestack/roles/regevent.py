@@ -6,6 +6,7 @@ from hashlib import sha256
 from zope.interface import implementer
 
 from simplestack.documents.reginfo import EVENTS, MEDIA_TYPE, Contact, RegInfo, Registration
+from simplestack.event.filtering import MEDIA_TYPE as FILTER_TYPE
 from simplestack.event.partial import versioned
 from simplestack.interfaces import (
     Body,
@@ -61,6 +62,8 @@ class RegistrationPackage:
     #: A little longer than a registration, which has 3600 seconds (RFC 3680 §4.4).
     default_expires = 3761
     partial = True
+    #: Watcher filters (RFC 4660).
+    subscribe_types = (FILTER_TYPE,)
 
     def __init__(self, watchers: Collection[str] = (), refreshes: bool = True) -> None:
         self._watchers = frozenset([name for name in watchers if ":" in name])
@@ -100,6 +103,20 @@ class RegistrationPackage:
         contacts = [_contact(binding, now) for binding in state.bindings.values()]
         return _body(state.aor, "full", "active" if contacts else "init", contacts)
 
+    def whole(
+        self,
+        state: ResourceState,
+        permissions: Hashable,
+        content_type: str,
+        changes: ChangeSet,
+        now: float,
+    ) -> Body:
+        """All contacts, and those that the changes have ended."""
+        contacts = [_contact(binding, now) for binding in state.bindings.values()]
+        contacts += [each for each in self._altered(changes, now) if each.state == "terminated"]
+        status = "active" if state.bindings else "terminated"
+        return _body(state.aor, "full", status, contacts)
+
     def changed(
         self,
         state: ResourceState,
@@ -109,6 +126,15 @@ class RegistrationPackage:
         now: float,
     ) -> Body | None:
         """The contacts that have changed, removed ones as terminated (RFC 3680 §4.7.2)."""
+        contacts = self._altered(changes, now)
+        if not contacts:
+            return None
+        # "When the last contact expires or is removed, the registration transitions to
+        # terminated." (RFC 3680 §4.7.1)
+        status = "active" if state.bindings else "terminated"
+        return _body(state.aor, "partial", status, contacts)
+
+    def _altered(self, changes: ChangeSet, now: float) -> list[Contact]:
         contacts = []
         for entry in changes.of(Binding):
             if isinstance(entry, Removed):
@@ -116,12 +142,7 @@ class RegistrationPackage:
                     contacts.append(_removed(entry, entry.record, now))
             elif self._refreshes or entry.event != "refreshed":
                 contacts.append(_contact(entry, now))
-        if not contacts:
-            return None
-        # "When the last contact expires or is removed, the registration transitions to
-        # terminated." (RFC 3680 §4.7.1)
-        status = "active" if state.bindings else "terminated"
-        return _body(state.aor, "partial", status, contacts)
+        return contacts
 
     def fingerprint(self, state: ResourceState, permissions: Hashable) -> bytes:
         """What the full document stands for, but for times that pass by themselves."""

@@ -6,6 +6,7 @@ from zope.interface import implementer
 
 from simplestack.documents.watcherinfo import EVENTS, MEDIA_TYPE, Watcher, WatcherList
 from simplestack.documents.watcherinfo import WatcherInfo as Information
+from simplestack.event.filtering import MEDIA_TYPE as FILTER_TYPE
 from simplestack.event.partial import versioned
 from simplestack.interfaces import (
     Body,
@@ -72,6 +73,8 @@ class WatcherInfoPackage:
     #: "We arbitrarily choose one hour." (RFC 3857 §4.4)
     default_expires = 3600
     partial = True
+    #: Watcher filters (RFC 4660 §7.2).
+    subscribe_types = (FILTER_TYPE,)
 
     def __init__(self, inner: IEventPackage, own: bool = True) -> None:
         self.inner = inner
@@ -107,13 +110,7 @@ class WatcherInfoPackage:
         self, state: ResourceState, permissions: Hashable, content_type: str, now: float
     ) -> Body:
         """All watchers that may be seen."""
-        name = self.inner.name
-        watchers = [
-            _watcher(record, record.status, record.event, now)
-            for record in state.subscriptions.values()
-            if record.package == name and permissions in (_ALL, record.watcher)
-        ]
-        return self._body(state.aor, "full", watchers)
+        return self._body(state.aor, "full", self._all(state, permissions, now))
 
     def changed(
         self,
@@ -124,6 +121,32 @@ class WatcherInfoPackage:
         now: float,
     ) -> Body | None:
         """The watchers that have changed their state, ended ones as terminated (§4.7.2)."""
+        watchers = self._altered(permissions, changes, now)
+        return self._body(state.aor, "partial", watchers) if watchers else None
+
+    def whole(
+        self,
+        state: ResourceState,
+        permissions: Hashable,
+        content_type: str,
+        changes: ChangeSet,
+        now: float,
+    ) -> Body:
+        """All watchers, and those that the changes have ended."""
+        ended = [
+            each for each in self._altered(permissions, changes, now) if each.status == "terminated"
+        ]
+        return self._body(state.aor, "full", self._all(state, permissions, now) + ended)
+
+    def _all(self, state: ResourceState, permissions: Hashable, now: float) -> list[Watcher]:
+        name = self.inner.name
+        return [
+            _watcher(record, record.status, record.event, now)
+            for record in state.subscriptions.values()
+            if record.package == name and permissions in (_ALL, record.watcher)
+        ]
+
+    def _altered(self, permissions: Hashable, changes: ChangeSet, now: float) -> list[Watcher]:
         name = self.inner.name
         watchers = []
         for entry in changes.of(Subscription):
@@ -139,7 +162,7 @@ class WatcherInfoPackage:
                 watchers.append(_watcher(record, "terminated", event, now))
             else:
                 watchers.append(_watcher(record, record.status, record.event, now))
-        return self._body(state.aor, "partial", watchers) if watchers else None
+        return watchers
 
     def fingerprint(self, state: ResourceState, permissions: Hashable) -> bytes:
         """What the full document stands for, but for times that pass by themselves."""
