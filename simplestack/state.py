@@ -5,6 +5,7 @@ from typing import NamedTuple, TypeAlias, TypeVar
 
 __all__ = [
     "RECORD_KINDS",
+    "Absence",
     "Binding",
     "ChangeSet",
     "Document",
@@ -138,12 +139,33 @@ class Document(NamedTuple):
     modified_at: float
 
 
-Record: TypeAlias = Binding | Publication | Subscription | Document
-Kind: TypeAlias = type[Binding] | type[Publication] | type[Subscription] | type[Document]
-R = TypeVar("R", Binding, Publication, Subscription, Document)
+class Absence(NamedTuple):
+    """That an XCAP document was removed, while there may be somebody who has not been told.
+
+    "After the notifier has reported the existence of an XCAP component, it MUST also report its
+    removal consistently" (RFC 5875 §4.7), also where it is killed in between.
+    """
+
+    aor: str
+    #: The ``id`` of the document.
+    id: str
+    auid: str
+    path: str
+    #: The last one that the document had.
+    entity_tag: str
+    removed_at: float
+    #: When all who may not have been told are told everything, or gone.
+    expires_at: float
+
+
+Record: TypeAlias = Binding | Publication | Subscription | Document | Absence
+Kind: TypeAlias = (
+    type[Binding] | type[Publication] | type[Subscription] | type[Document] | type[Absence]
+)
+R = TypeVar("R", Binding, Publication, Subscription, Document, Absence)
 
 #: Every kind of record, in a fixed order.  Each is one table whose key is ``(aor, id)``.
-RECORD_KINDS: tuple[Kind, ...] = (Binding, Publication, Subscription, Document)
+RECORD_KINDS: tuple[Kind, ...] = (Binding, Publication, Subscription, Document, Absence)
 
 
 class Removed(NamedTuple):
@@ -225,7 +247,15 @@ class ChangeSet:
 class ResourceState:
     """All records of one AOR: the unit of memory, of ordering and of sharding."""
 
-    __slots__ = ("aor", "bindings", "documents", "ended", "publications", "subscriptions")
+    __slots__ = (
+        "absences",
+        "aor",
+        "bindings",
+        "documents",
+        "ended",
+        "publications",
+        "subscriptions",
+    )
 
     def __init__(self, aor: str, records: Iterable[Record] = ()) -> None:
         self.aor = aor
@@ -235,6 +265,8 @@ class ResourceState:
         self.documents: dict[str, Document] = {}
         #: Subscriptions that are no more, whose last NOTIFY is not answered yet.
         self.ended: dict[str, Subscription] = {}
+        #: Few have any: None until there is one.
+        self.absences: dict[str, Absence] | None = None
         if records:
             self.apply(ChangeSet(aor, records))
 
@@ -260,8 +292,12 @@ class ResourceState:
             records = self.publications
         elif kind is Binding:
             records = self.bindings
-        else:
+        elif kind is Document:
             records = self.documents
+        else:
+            if self.absences is None:
+                self.absences = {}
+            records = self.absences
         return records  # type: ignore[return-value]  # each dict holds its own kind
 
     def __iter__(self) -> Iterator[Record]:
@@ -270,6 +306,8 @@ class ResourceState:
         yield from self.subscriptions.values()
         yield from self.documents.values()
         yield from self.ended.values()
+        if self.absences:
+            yield from self.absences.values()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ResourceState):
@@ -285,4 +323,6 @@ class ResourceState:
         times += [publication.expires_at for publication in self.publications.values()]
         times += [subscription.expires_at for subscription in self.subscriptions.values()]
         times += [subscription.expires_at for subscription in self.ended.values()]
+        if self.absences:
+            times += [absence.expires_at for absence in self.absences.values()]
         return min(times, default=None)

@@ -11,6 +11,7 @@ from simplestack.app.authentication import Authenticator
 from simplestack.app.backend import BackEnd
 from simplestack.app.deadlines import Deadlines
 from simplestack.app.delivery import Delivery, Ways
+from simplestack.app.gathering import Gathering
 from simplestack.app.listdirectory import is_list
 from simplestack.app.lists import ListServer
 from simplestack.app.listturn import Lists
@@ -177,6 +178,13 @@ class Core:
         self.xcap: XCAPService | None = None
         for role in roles:
             if isinstance(role, XCAP):
+                gathering = Gathering(
+                    role.server,
+                    self.turns,
+                    documents=store.documents,
+                    load=store.load,
+                    tree=role.tree,
+                )
                 self.xcap = XCAPService(
                     role.server,
                     self.authenticator,
@@ -185,8 +193,11 @@ class Core:
                     clocks.wall,
                     credentials=credentials,
                     documents=store.documents,
+                    gathering=gathering,
                     origins=settings.xcap_origins,
                 )
+                self.sip.prepare = gathering.awaited
+                self.turns.preparing.append(gathering.prepare)
 
     @property
     def _backend(self) -> BackEnd | None:

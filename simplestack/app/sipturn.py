@@ -75,6 +75,8 @@ class SIPService:
         self.lists: ListTurns | None = None
         #: Takes the NOTIFYs of our own subscriptions; the assembly sets it where there are such.
         self.notified: Callable[[Request, ServerTransaction], None] | None = None
+        #: What a SUBSCRIBE of this identity waits for before it is decided; set by the assembly.
+        self.prepare: Callable[[Request, str], Deferred[Any] | None] | None = None
 
     def deliver(self, request: Request, transaction: ServerTransaction | None, now: float) -> None:
         """Take a new request; one final response follows, but to ACK (RFC 3261 §17)."""
@@ -219,6 +221,13 @@ class SIPTurn:
                 # Who has no name does not learn which users there are.
                 raise self._challenge(now)
             raise SIPError(404, text=f"there is no user {self.aor}")
+        prepare = self._service.prepare
+        if (
+            prepare is not None
+            and self._verified is not None
+            and self._request.method == "SUBSCRIBE"
+        ):
+            return prepare(self._request, self._verified.identity)
         return None
 
     def _challenge(self, now: float) -> SIPError:

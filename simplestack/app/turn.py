@@ -99,6 +99,8 @@ class Turns:
         self.delivery: Delivery
         #: Set by the assembly where there are resource lists.
         self.attendant: Attendant | None = None
+        #: Each says what an AOR that was loaded waits for before its subscribers are told.
+        self.preparing: list[Callable[[ResourceState, float], Deferred[Any] | None]] = []
         #: Failures in a row of the subscriptions whose last NOTIFY failed, by AOR and id.
         self._failures: dict[str, dict[str, int]] = {}
         #: Subscriptions that must be told again, and when: AOR → id → time.
@@ -321,6 +323,11 @@ class Turns:
             if missing is not None:
                 missing.addBoth(lambda _: self.wake(aor))
                 return
+        for prepare in self.preparing if resident.untold else ():
+            missing = prepare(resident.state, now)
+            if missing is not None:
+                missing.addCallbacks(lambda _: self.wake(aor), lambda _: self._later(aor))
+                return
         try:
             self._act(resident, now)
         except Exception:
@@ -353,6 +360,32 @@ class Turns:
         for deadline in (state.deadline(), notifier.boundary(now)):
             if deadline is not None:
                 self._deadlines.set(aor, deadline)
+
+    def show(self, aor: str, package: str) -> bool:
+        """Tell the subscribers of an AOR what a package shows of what is no record of it.
+
+        False where nobody subscribes to that package.
+        """
+        resident = self._residents.get(aor)
+        if resident is None:
+            # Whoever subscribes is told when it is loaded.
+            return False
+        if resident.untold:
+            return True
+        state, notifier = resident.state, resident.notifier
+        if not any(each.package == package for each in state.subscriptions.values()):
+            return False
+        now = self._clock()
+        changes = ChangeSet(aor)
+        try:
+            self._conclude(resident, changes, notifier.show(package, changes, now), now)
+            boundary = notifier.boundary(now)
+            if boundary is not None:
+                self._deadlines.set(aor, boundary)
+        except Exception:
+            self.log.failure("a turn of {aor} failed", aor=aor)
+            self._repair(resident)
+        return True
 
     # Answers to NOTIFY
 

@@ -11,9 +11,14 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from simplestack.app.authentication import Authenticator, Claim, Verified
+from simplestack.app.gathering import Documents, Gathering
 from simplestack.app.placing import domain_of
 from simplestack.app.turn import Turns
-from simplestack.interfaces import Credential, ICredentialSource, Identifiers
+from simplestack.interfaces import (
+    Credential,
+    ICredentialSource,
+    Identifiers,
+)
 from simplestack.net.http import Exchange, XCAPResource, XCAPSite
 from simplestack.outcome import Outcome
 from simplestack.sip.digest import ha1
@@ -21,10 +26,15 @@ from simplestack.sip.errors import SIPError
 from simplestack.sip.fields import Credentials, parse_credentials
 from simplestack.sip.grammar import quote
 from simplestack.sip.uri import Uri
-from simplestack.state import Document, Removed, ResourceState
+from simplestack.state import ChangeSet, Document, Removed, ResourceState
 from simplestack.xcap.errors import ConflictError
 from simplestack.xcap.message import XCAPRequest, XCAPResponse
-from simplestack.xcap.selectors import GLOBAL, ResourceSelector, parse, root_path
+from simplestack.xcap.selectors import (
+    GLOBAL,
+    ResourceSelector,
+    parse,
+    root_path,
+)
 from simplestack.xcap.server import XCAPServer
 
 __all__ = ["XCAPService", "XCAPTurn"]
@@ -36,9 +46,6 @@ OFFERED = ("SHA-256", "MD5")
 #: So many addresses that may be users' can be in one request; each is looked up.
 MOST_ADDRESSES = 100
 
-#: All documents of one usage, of every user.
-Documents = Callable[[str], "Deferred[list[Document]]"]
-
 
 class XCAPService:
     """Takes requests from HTTP and starts their turns.
@@ -46,7 +53,7 @@ class XCAPService:
     ``credentials`` verifies the passwords of Basic authentication, which is offered over TLS
     alone; None turns it off.  ``documents`` finds all users' documents of a usage: without it
     values that are to be unique on the server are known since its start only, and no document
-    is computed from all users'.
+    is computed from all users'.  ``gathering`` sees to these, and to those who watch them.
     """
 
     log = Logger()
@@ -61,6 +68,7 @@ class XCAPService:
         *,
         credentials: ICredentialSource | None = None,
         documents: Documents | None = None,
+        gathering: Gathering | None = None,
         origins: Collection[str] = (),
     ) -> None:
         self.server = server
@@ -69,15 +77,13 @@ class XCAPService:
         self.clock = clock
         self.credentials = credentials
         self.documents = documents
+        self.gathering = (
+            Gathering(server, turns, documents=documents) if gathering is None else gathering
+        )
         self.root = root_path(server.root)
         #: Mounts in any ``twisted.web`` site.
         self.resource = XCAPResource(self.serve, max_body=server.limits.octets, origins=origins)
         self._turns = turns
-        #: The documents of all users by AUID, as long as none of them is written.
-        self._all: dict[str, tuple[Document, ...]] = {}
-        #: How often documents that are gathered were written, or began to be.
-        self._writes = 0
-        self._writing = 0
         #: AUIDs whose claims have been read from the store.
         self._claimed: set[str] = set()
 
@@ -98,42 +104,9 @@ class XCAPService:
         else:
             self._turns.run(XCAPTurn(self, exchange, selector))
 
-    def gathered(
-        self, selector: ResourceSelector
-    ) -> "tuple[Document, ...] | Deferred[tuple[Document, ...]]":
-        """The documents of all users that a computed one is made of.
-
-        Raises SIPError 503 where they can't be read.
-        """
-        auid, path = selector.document.auid, selector.document.path
-        found = self._all.get(auid)
-        if found is not None:
-            return found
-        if self.documents is None:
-            raise SIPError(503, text="documents of all users can't be read here")
-        return self.documents(auid).addCallback(self._keep, auid, path, self._writes)
-
-    def _keep(
-        self, documents: "list[Document]", auid: str, path: str, writes: int
-    ) -> tuple[Document, ...]:
-        users = [each for each in documents if each.path == path and each.aor != GLOBAL]
-        found = tuple(sorted(users))
-        # What is being written may be in it or not.
-        if writes == self._writes and not self._writing:
-            self._all[auid] = found
-        return found
-
-    def write(self, selector: ResourceSelector, begins: bool) -> None:
-        """A document is about to be written, or has been, or has failed to be."""
-        if self.server.usage(selector).gathers:
-            self._all.pop(selector.document.auid, None)
-            self._writes += 1
-            self._writing += 1 if begins else -1
-
     def forget(self, aors: Collection[str]) -> None:
         """Users were removed with all their documents."""
-        self._all.clear()
-        self._writes += 1
+        self.gathering.forget()
         for claims in self.server.claims.values():
             claims.forget(aors)
 
@@ -160,6 +133,7 @@ class XCAPTurn:
 
     __slots__ = (
         "_addresses",
+        "_changes",
         "_claim",
         "_exchange",
         "_exists",
@@ -195,6 +169,8 @@ class XCAPTurn:
         #: Addresses in the body that may be users', as far as they are not looked up yet.
         self._addresses: list[str] | None = None
         self._users: list[str] = []
+        #: What it changes, where that may be watched from other AORs.
+        self._changes: ChangeSet | None = None
         #: Whether a document is being written.
         self._writes = False
         #: Values that are unique on the server: those of the new document, and of the old one.
@@ -230,7 +206,7 @@ class XCAPTurn:
         auid = self._selector.document.auid
         missing = service.claims(auid)
         if missing is None and self._gathered is None and service.server.gathers(self._selector):
-            found = service.gathered(self._selector)
+            found = service.gathering.gathered(auid, self._selector.document.path)
             if isinstance(found, Deferred):
                 return found.addCallback(self._gather)
             self._gathered = found
@@ -357,9 +333,11 @@ class XCAPTurn:
         )
         outcome = service.server.decide(request, state, now, service.identifiers)
         auid = self._selector.document.auid
+        if outcome.changes and (self.aor == GLOBAL or service.server.usages[auid].gathers):
+            self._changes = outcome.changes
         if outcome.changes and service.server.usages[auid].unique:
             self._take(auid, outcome, state)
-            service.write(self._selector, True)
+            service.gathering.write(auid, True)
             self._writes = True
         return outcome
 
@@ -388,11 +366,13 @@ class XCAPTurn:
                 headers = (*response.headers, ("Authentication-Info", info))
                 response = response._replace(headers=headers)
         respond(self._exchange, response)
+        if self._changes is not None:
+            self._service.gathering.committed(self._changes)
 
     def _written(self) -> None:
         if self._writes:
             self._writes = False
-            self._service.write(self._selector, False)
+            self._service.gathering.write(self._selector.document.auid, False)
 
     def refuse(self, error: SIPError) -> None:
         """Answer with an error; nothing has been changed."""

@@ -7,7 +7,7 @@ from simplestack.event.notification import Notification, NotifyRequest, head
 from simplestack.event.states import ACTIVE, JUDGED, TERMINATED, WAITING, enter, transition
 from simplestack.event.telling import Telling, state_header
 from simplestack.event.view import Usage, Watched
-from simplestack.event.wish import decide, other_wish
+from simplestack.event.wish import Trail, decide, other_wish
 from simplestack.interfaces import IEventPackage
 from simplestack.state import ChangeSet, Removed, Subscription
 
@@ -85,6 +85,13 @@ class Notifier(Telling):
         told = self._tell_all(changes, everybody, now, list(self._watched.values()))
         self._tell_ended(changes, told)
         return told
+
+    def show(self, name: str, changes: ChangeSet, now: float) -> list[Notification]:
+        """What is to be told because something that is no record of this AOR has changed what a
+        package shows; enters what it changes.
+        """
+        watched = self._watched.get(name)
+        return [] if watched is None else self._tell_all(changes, (), now, (watched,))
 
     def boundary(self, now: float) -> float | None:
         """The next time at which ``tick`` has something to do, if there is one."""
@@ -184,6 +191,8 @@ class Notifier(Telling):
                     header = state_header(status, each.subscription.expires_at - now)
                     if each.pace is not None:
                         header += each.pace.rates.text
+                    if each.trail is not None:
+                        notification = self._joined(each, each.trail, notification)
                 requests = [self._request(each, notification, header)]
                 break
         else:
@@ -197,6 +206,15 @@ class Notifier(Telling):
         ):
             self._drop(usage)
         return requests
+
+    def _joined(self, usage: Usage, trail: Trail, notification: Notification) -> Notification:
+        """A notification that had to wait, as it is said now that its turn has come."""
+        view = usage.view
+        if view is None or view.steps is None or notification.body is None:
+            return notification
+        tag = notification.tag.partition("-")[0]
+        body = trail.joined(view.steps, view.permissions, tag)
+        return notification if body is None else notification._replace(body=body)
 
     def pause(self, subscription_id: str) -> None:
         """Send nothing in a dialog whose NOTIFY has got a Retry-After, until ``resume``."""
@@ -221,6 +239,8 @@ class Notifier(Telling):
         dialog = usage.dialog
         dialog.outstanding = usage
         usage.sent = notification.tag
+        if usage.trail is not None:
+            usage.trail.sent(notification.tag.partition("-")[0])
         dialog.cseq = cseq = dialog.cseq + 1
         if usage.head is None:
             usage.head = head(usage.subscription, self._events, self._require)

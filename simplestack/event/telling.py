@@ -48,6 +48,8 @@ class Telling(Usages):
                 held = view.held = ChangeSet(changes.aor)
                 self._resting[view] = None
             held.update(seen)
+            if view.steps is not None and not view.joins:
+                self._pass(package, view, now)
             return
         if held is not None:
             view.held = None
@@ -58,6 +60,13 @@ class Telling(Usages):
         self._show(watched.package, view, seen, ticked, changes, now, out)
         if len(out) > told and self._limits.notify_interval:
             view.rests = now + self._limits.notify_interval
+
+    def _pass(self, package: IEventPackage, view: View, now: float) -> None:
+        """Remember a state that is told later, for those who are told every one."""
+        entity = self._full(package, view, now)
+        for usage in view.usages:
+            if usage.trail is not None:
+                usage.trail.passes(entity)
 
     def _show(
         self,
@@ -124,6 +133,8 @@ class Telling(Usages):
             # SUBSCRIBE request, when the subscription state is changing from "pending" to
             # "active" state, or upon termination" (RFC 6446 §5.2)
             pace.hold(seen)
+            if usage.trail is not None:
+                usage.trail.passes(entity)
             return
         self._tell(usage, entity, changes, now, out)
 
@@ -371,7 +382,8 @@ class Telling(Usages):
         assert view.steps is not None
         trail = usage.trail
         if trail is None:
-            trail = usage.trail = Trail(usage.version > 0)
+            since = usage.subscription.subscribed_at
+            trail = usage.trail = Trail(usage.version > 0, since, view.joins)
         return trail.step(view.steps, view.permissions, entity)
 
 

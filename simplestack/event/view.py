@@ -1,6 +1,6 @@
 """Views: who sees the same of an AOR; and the live ends of subscriptions that look through them."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 
 from simplestack.documents.filters import Trigger, What
 from simplestack.event.entity import Entity
@@ -112,6 +112,7 @@ class View:
         "content_type",
         "entity",
         "held",
+        "joins",
         "permissions",
         "rests",
         "steps",
@@ -127,6 +128,7 @@ class View:
         permissions: Hashable,
         what: What | None = None,
         steps: Steps | None = None,
+        joins: bool = False,
     ) -> None:
         self.content_type = content_type
         self.permissions = permissions
@@ -134,6 +136,8 @@ class View:
         self.what = what
         #: What says to each subscriber what is new to him; None where all are told the same.
         self.steps = steps
+        #: Whether it may say one thing of several states where only the last was sent.
+        self.joins = joins
         #: Full state as everybody who looks through this view was told it, or is being told.
         self.entity: Entity | None = None
         #: The number of the turn that made ``entity``.
@@ -150,12 +154,24 @@ class View:
 class Watched:
     """A package of the AOR that has subscriptions."""
 
-    __slots__ = ("_steps", "due", "fresh", "moved", "name", "others", "package", "timed", "views")
+    __slots__ = (
+        "_joins",
+        "_steps",
+        "due",
+        "fresh",
+        "moved",
+        "name",
+        "others",
+        "package",
+        "timed",
+        "views",
+    )
 
     def __init__(self, name: str, package: IEventPackage) -> None:
         self.name = name
         self.package = package
         self._steps: Steps | None = getattr(package, "told", None)
+        self._joins: Callable[[Hashable], bool] | None = getattr(package, "joins", None)
         self.views: dict[tuple[str, Hashable, What | None], View] = {}
         #: Usages without a view: pending ones, and loaded ones that nobody looked at yet.
         self.others: dict[Usage, None] = {}
@@ -189,7 +205,8 @@ class Watched:
         key = (content_type, permissions, what)
         view = self.views.get(key)
         if view is None:
-            view = self.views[key] = View(content_type, permissions, what, self._steps)
+            joins = self._joins is not None and self._joins(permissions)
+            view = self.views[key] = View(content_type, permissions, what, self._steps, joins)
         if usage.view is not view:
             self.leave(usage)
             usage.view = view

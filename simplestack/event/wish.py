@@ -1,30 +1,42 @@
 """What a subscriber may see, of what he has asked for in the body of his SUBSCRIBE."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from simplestack.event.entity import Entity
 from simplestack.interfaces import Body, Decision, IEventPackage
 from simplestack.state import ResourceState, Subscription
 
-__all__ = ["Steps", "Trail", "decide", "narrow", "other_wish"]
+__all__ = ["Known", "Steps", "Trail", "decide", "narrow", "other_wish"]
 
 #: So many states that a subscriber may know are remembered.
-_REMEMBERED = 8
+_REMEMBERED = 16
+
+
+class Known(NamedTuple):
+    """What a subscriber may know when he is told of a state."""
+
+    #: The full states before, in order, from the last one that he has answered on.  He has one of
+    #: them, and where ``whole`` is set perhaps none.
+    trail: Sequence[Body]
+    whole: bool
+    #: Whether he was told things before of which nothing is known here.
+    again: bool
+    #: Whether states between those of the trail have been forgotten.
+    broken: bool
+    #: When he has subscribed, in seconds of the wall clock.
+    since: float
 
 
 class Steps(Protocol):
-    """What a package says to a subscriber who knows earlier states: its method ``told``."""
+    """What a package says to a subscriber who knows earlier states: its method ``told``.
 
-    def __call__(
-        self, permissions: Hashable, trail: Sequence[Body], body: Body, whole: bool, again: bool
-    ) -> Body:
-        """The body for the state in ``body``.
+    A package that has it also has ``joins(permissions)``: whether one step may be told for several
+    where the states between them were never sent.
+    """
 
-        ``trail`` are the full states of the notifications before, from the last one that was
-        answered on, in order; the subscriber has one of them, and where ``whole`` is set perhaps
-        none.  ``again`` says that he was told things before of which nothing is known here.
-        """
+    def __call__(self, permissions: Hashable, known: Known, body: Body) -> Body:
+        """The body that tells somebody who knows this of the state in ``body``."""
 
 
 def decide(
@@ -60,35 +72,86 @@ def other_wish(
 class Trail:
     """The states that one subscriber was told, from the last one that he surely knows on."""
 
-    __slots__ = ("_entities", "_whole", "again")
+    __slots__ = ("_again", "_broken", "_entities", "_joins", "_sent", "_since", "_whole")
 
-    def __init__(self, again: bool) -> None:
+    def __init__(self, again: bool, since: float, joins: bool) -> None:
         self._entities: list[Entity] = []
+        #: Which of them have been sent.
+        self._sent: list[bool] = []
         #: Whether he may know nothing at all.
         self._whole = True
-        self.again = again
+        self._again = again
+        self._broken = False
+        self._since = since
+        self._joins = joins
 
     def restart(self) -> None:
         """He wants to be told everything."""
         self._entities.clear()
+        self._sent.clear()
         self._whole = True
-        self.again = True
+        self._again = True
+        self._broken = False
 
     def step(self, steps: Steps, permissions: Hashable, entity: Entity) -> Body:
         """What tells him of an entity, which he will know then."""
-        entities = self._entities
-        trail = [each.body for each in entities]
-        body = steps(permissions, trail, entity.body, self._whole, self.again)
-        if not entities or entities[-1] is not entity:
-            entities.append(entity)
-            if len(entities) > _REMEMBERED:
-                del entities[1]
+        body = steps(permissions, self._known(self._entities), entity.body)
+        self._append(entity)
         return body
+
+    def passes(self, entity: Entity) -> None:
+        """This is the state now, of which nothing is told yet."""
+        if not self._joins and self._entities:
+            self._append(entity)
+
+    def sent(self, tag: str) -> None:
+        """The state with this entity-tag is on its way to him."""
+        number = self._find(tag)
+        if number is not None:
+            self._sent[number] = True
+
+    def joined(self, steps: Steps, permissions: Hashable, tag: str) -> Body | None:
+        """What tells him of the state with this entity-tag that waited to be sent.
+
+        Now it is known which of the states before he may have: the others are passed over.  None
+        where it is as it was told, or nothing is known of it.
+        """
+        number = self._find(tag)
+        if not self._joins or number is None:
+            return None
+        for each in range(number - 1, 0, -1):
+            if not self._sent[each]:
+                del self._entities[each], self._sent[each]
+                number -= 1
+        entities = self._entities
+        return steps(permissions, self._known(entities[:number]), entities[number].body)
 
     def knows(self, tag: str) -> None:
         """He has the state with this entity-tag, for he has answered to it."""
         for number, entity in enumerate(self._entities):
             if entity.tag == tag:
-                del self._entities[:number]
+                del self._entities[:number], self._sent[:number]
                 self._whole = False
+                self._broken = self._broken and not number
                 break
+
+    def _known(self, entities: list[Entity]) -> Known:
+        trail = [each.body for each in entities]
+        return Known(trail, self._whole, self._again, self._broken, self._since)
+
+    def _append(self, entity: Entity) -> None:
+        if self._entities and self._entities[-1] is entity:
+            return
+        self._entities.append(entity)
+        self._sent.append(False)
+        if len(self._entities) > _REMEMBERED:
+            # The oldest but the one that he surely knows, of those that he can't know if there are.
+            number = self._sent.index(False, 1) if self._joins else 1
+            del self._entities[number], self._sent[number]
+            self._broken = not self._joins
+
+    def _find(self, tag: str) -> int | None:
+        for number in range(len(self._entities) - 1, -1, -1):
+            if self._entities[number].tag == tag:
+                return number
+        return None

@@ -10,6 +10,7 @@ from simplestack.roles.xcapdiff import XCAPDiffPackage
 from simplestack.sip.errors import SIPError
 from simplestack.sip.message import Response
 from simplestack.state import ChangeSet, ResourceState
+from simplestack.xcap.globaltree import GlobalTree
 from simplestack.xcap.server import Limits, XCAPServer
 
 __all__ = ["XCAP"]
@@ -38,7 +39,9 @@ class XCAP:
         limits = Limits(octets=max_document_size, documents=max_documents)
         self.server = XCAPServer(usages, limits, admins=admins, root=root)
         self.usages: tuple[IApplicationUsage, ...] = tuple(self.server.usages.values())
-        self.packages: tuple[IEventPackage, ...] = (XCAPDiffPackage(self.server),)
+        #: What is committed of the global tree; the assembly keeps it so.
+        self.tree = GlobalTree()
+        self.packages: tuple[IEventPackage, ...] = (XCAPDiffPackage(self.server, self.tree),)
 
     def decide(
         self, incoming: Incoming, state: ResourceState, now: float, identifiers: Identifiers
@@ -47,5 +50,10 @@ class XCAP:
         raise SIPError(405)
 
     def expire(self, state: ResourceState, now: float) -> ChangeSet:
-        """Documents do not expire."""
-        return ChangeSet(state.aor)
+        """Forget documents that were removed long ago; none expires."""
+        changes = ChangeSet(state.aor)
+        if state.absences:
+            for absence in state.absences.values():
+                if absence.expires_at <= now:
+                    changes.remove(absence, "expired")
+        return changes

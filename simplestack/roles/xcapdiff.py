@@ -1,6 +1,6 @@
 """Changes of XCAP documents: the event package ``xcap-diff`` (RFC 5875)."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -8,19 +8,20 @@ from zope.interface import implementer
 
 from simplestack.documents.resourcelists import LISTS_MEDIA_TYPE
 from simplestack.documents.xcapdiff import MEDIA_TYPE, XcapDiff
+from simplestack.event.wish import Known
 from simplestack.interfaces import Body, Decision, IEventPackage
 from simplestack.sip.errors import SIPError
 from simplestack.sip.grammar import parse_params
 from simplestack.state import ChangeSet, Document, ResourceState, Subscription
+from simplestack.xcap.globaltree import GlobalTree
 from simplestack.xcap.selection import Selection, read_selection
+from simplestack.xcap.selectors import DocumentSelector
 from simplestack.xcap.server import XCAPServer
 from simplestack.xcap.snapshot import Snapshot, changes_between, take
 
 __all__ = ["XCAPDiffPackage"]
 
-#: Modes of ``diff-processing`` that show what has changed in a document.  One write is one
-#: notification, so there is nothing to aggregate but what waits for an answer to an earlier one;
-#: that keeps its steps, because the subscriber may have any of them (RFC 5875 §4.3).
+#: Modes of ``diff-processing`` that show what has changed in a document.
 _PATCHING: Final = frozenset({"xcap-patching", "aggregate"})
 
 
@@ -29,7 +30,9 @@ class Watching(NamedTuple):
 
     watcher: str
     selection: Selection
+    #: Whether patches are told, and whether each version is.
     patching: bool
+    history: bool
 
 
 @implementer(IEventPackage)
@@ -37,7 +40,7 @@ class XCAPDiffPackage:
     """Tells users what becomes of their documents.
 
     A subscription to ``sip:alice@example.com`` sees the documents of Alice and those of the global
-    tree that are the same for everybody; Alice and the administrators may have one.
+    tree; Alice and the administrators may have one.
     """
 
     name = "xcap-diff"
@@ -47,8 +50,9 @@ class XCAPDiffPackage:
     default_expires = 3600
     partial = False
 
-    def __init__(self, server: XCAPServer) -> None:
+    def __init__(self, server: XCAPServer, tree: GlobalTree | None = None) -> None:
         self._server = server
+        self._tree = GlobalTree() if tree is None else tree
         self._read = lru_cache(256)(read_selection)
 
     def recognizes(self, state: ResourceState) -> bool:
@@ -79,7 +83,8 @@ class XCAPDiffPackage:
             None,
         )
         selection = self._read(subscription.body, self._server)
-        return Watching(subscription.watcher, selection, (mode or "").lower() in _PATCHING)
+        mode = (mode or "").lower()
+        return Watching(subscription.watcher, selection, mode in _PATCHING, mode == "xcap-patching")
 
     def affected(self, changes: ChangeSet) -> bool:
         """Whether a document has changed."""
@@ -94,7 +99,31 @@ class XCAPDiffPackage:
     ) -> Body:
         """References to the documents, and the contents of elements and attributes."""
         watching = _watching(permissions)
-        return take(watching.selection, self._server, state, watching.watcher)
+        selection = watching.selection
+        if selection.sees_global:
+            self._tree.watch(state.aor, self._made(watching))
+        return take(selection, self._server, state, watching.watcher, self._tree)
+
+    def _made(self, watching: Watching) -> list[str]:
+        """The ids of documents made of all users' that somebody watches and may read."""
+        server, selection = self._server, watching.selection
+        found = []
+        for usage in server.usages.values():
+            path = getattr(usage, "gathers", "")
+            place = DocumentSelector(usage.auid, "", path)
+            if (
+                path
+                and server.readable(place, watching.watcher)
+                and (
+                    any(each.has("") and each.auid == usage.auid for each in selection.collections)
+                    or any(
+                        each.document == place
+                        for each in (*selection.documents, *selection.components)
+                    )
+                )
+            ):
+                found.append(place.id)
+        return found
 
     def changed(
         self,
@@ -107,21 +136,26 @@ class XCAPDiffPackage:
         """The same as it is now; ``told`` says what of it is new."""
         return self.full(state, permissions, content_type, now)
 
-    def told(
-        self, permissions: Hashable, trail: Sequence[Body], body: Body, whole: bool, again: bool
-    ) -> Body:
-        """What tells a subscriber of the state in ``body`` who knows some state of the trail."""
+    def told(self, permissions: Hashable, known: Known, body: Body) -> Body:
+        """What tells a subscriber of the state in ``body``."""
         assert isinstance(body, Snapshot)
-        if not trail and not again:
+        if not known.trail and not known.again:
             return body
         changes = changes_between(
-            [each for each in trail if isinstance(each, Snapshot)],
+            [each for each in known.trail if isinstance(each, Snapshot)],
             body,
-            patching=_watching(permissions).patching,
-            whole=whole,
-            again=again,
+            # "the notifier MAY at any time temporarily use the "no-patching" mode" (§4.8): without
+            # some of the versions the history would not be the full one.
+            patching=_watching(permissions).patching and not known.broken,
+            whole=known.whole,
+            again=known.again,
+            since=known.since,
         )
         return Body(MEDIA_TYPE, XcapDiff(f"{self._server.root}/", tuple(changes)).to_bytes())
+
+    def joins(self, permissions: Hashable) -> bool:
+        """Whether several versions may be told as one: all modes but ``xcap-patching`` (§4.3)."""
+        return not _watching(permissions).history
 
     def boundary(self, state: ResourceState, now: float) -> float | None:
         """None: documents do not change by the clock."""

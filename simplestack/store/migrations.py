@@ -53,7 +53,14 @@ _CONDITIONS: Migration = (
     "ALTER TABLE subscription ADD COLUMN suppress {text} DEFAULT ''",
 )
 
-MIGRATIONS: Sequence[Migration] = (_FIRST, _CONDITIONS)
+#: XCAP documents whose removal somebody may not have been told.
+_ABSENCES: Migration = (
+    """CREATE TABLE absence (
+        aor {text}, id {text}, auid {text}, path {text}, entity_tag {text}, removed_at {real},
+        expires_at {real}, PRIMARY KEY (aor, id)) {clustered}""",
+)
+
+MIGRATIONS: Sequence[Migration] = (_FIRST, _CONDITIONS, _ABSENCES)
 
 _REVISION = "CREATE TABLE revision (name {text}, value {integer}, PRIMARY KEY (name)) {clustered}"
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from typing import Final, NamedTuple
+from urllib.parse import quote
 
 from simplestack.documents import namespaces as ns
 from simplestack.documents.errors import DocumentError
@@ -16,6 +17,7 @@ __all__ = ["MOST_ENTRIES", "Collection", "Resource", "Selection", "read_selectio
 #: Entries that a list may have; each is looked up with every change.
 MOST_ENTRIES: Final = 100
 
+_SAFE: Final = "/:@!$&'()*+,;=~"
 _RL: Final = f"{{{ns.RESOURCE_LISTS}}}"
 
 
@@ -29,6 +31,23 @@ class Collection(NamedTuple):
     tree: str = ""
     #: The AOR of the home directory.
     owner: str = ""
+
+    def has(self, owner: str) -> bool:
+        """Whether documents of an owner are in it; "" is the global tree."""
+        if not owner:
+            return not self.owner and self.tree in ("", "global")
+        return self.tree != "global" and self.owner in ("", owner)
+
+    def selector_of(self, place: DocumentSelector) -> str:
+        """What selects a document in it, relative to the XCAP root."""
+        selector = self.selector
+        if not self.auid:
+            selector += quote(place.auid, _SAFE) + "/"
+        if not self.tree:
+            selector += "users/" if place.owner else "global/"
+        if place.owner and not self.owner:
+            selector += quote(place.owner, _SAFE) + "/"
+        return selector + quote(place.path, _SAFE)
 
 
 class Resource(NamedTuple):
@@ -46,6 +65,13 @@ class Selection(NamedTuple):
     collections: tuple[Collection, ...] = ()
     documents: tuple[Resource, ...] = ()
     components: tuple[Resource, ...] = ()
+
+    @property
+    def sees_global(self) -> bool:
+        """Whether anything of it can be in the global tree."""
+        return any(each.has("") for each in self.collections) or any(
+            not each.document.owner for each in (*self.documents, *self.components)
+        )
 
 
 def read_selection(body: bytes, server: XCAPServer) -> Selection:

@@ -10,14 +10,14 @@ from simplestack.documents.xml import parse_content
 from simplestack.interfaces import IApplicationUsage, Identifiers
 from simplestack.outcome import Outcome
 from simplestack.sip.errors import SIPError
-from simplestack.state import ChangeSet, Document, ResourceState
+from simplestack.state import Absence, ChangeSet, Document, ResourceState
 from simplestack.xcap import conditions, edit
 from simplestack.xcap.claims import Claims
 from simplestack.xcap.errors import ConflictError, no_parent, refusal
 from simplestack.xcap.message import ATTRIBUTE, ELEMENT, XCAPRequest, XCAPResponse
 from simplestack.xcap.nodes import NodeSelector
 from simplestack.xcap.nodes import parse as parse_node
-from simplestack.xcap.selectors import DocumentSelector, ResourceSelector
+from simplestack.xcap.selectors import GLOBAL, DocumentSelector, ResourceSelector
 from simplestack.xcap.usages.capabilities import XCAPCapabilities
 
 __all__ = ["ATTRIBUTE", "ELEMENT", "NAMESPACES", "Limits", "XCAPServer"]
@@ -27,6 +27,10 @@ NAMESPACES: Final = "application/xcap-ns+xml"
 METHODS: Final = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS")
 READING: Final = ("GET", "HEAD")
 _READ_ONLY: Final = "GET, HEAD, OPTIONS"
+#: So many seconds after the last subscription that was there must have been refreshed it is
+#: forgotten that a document was removed; in the global tree so many after the removal.
+_REMEMBERED: Final = 3600.0
+_REMEMBERED_GLOBAL: Final = 86400.0
 
 
 class Limits(NamedTuple):
@@ -123,14 +127,18 @@ class XCAPServer:
     def _computed(
         self, usage: IApplicationUsage, request: XCAPRequest, state: ResourceState
     ) -> Document | None:
-        place = request.selector.document
         if not self.gathers(request.selector):
-            return self.computed(place, state)
+            return self.computed(request.selector.document, state)
+        return self.union(usage, request.gathered)
+
+    def union(self, usage: IApplicationUsage, gathered: tuple[Document, ...]) -> Document:
+        """The global document that is made of these of all users."""
         documents, content = self._unions.get(usage.auid, ((), b""))
-        if documents is not request.gathered or not content:
-            content = usage.gathered(request.gathered)
-            self._unions[usage.auid] = (request.gathered, content)
-        modified = max([each.modified_at for each in request.gathered], default=0.0)
+        if documents is not gathered or not content:
+            content = usage.gathered(gathered)
+            self._unions[usage.auid] = (gathered, content)
+        modified = max([each.modified_at for each in gathered], default=0.0)
+        place = DocumentSelector(usage.auid, "", usage.gathers)
         return _made(place, usage.content_type, content, modified)
 
     def computed(self, place: DocumentSelector, state: ResourceState) -> Document | None:
@@ -220,8 +228,10 @@ class XCAPServer:
         tag = identifiers.entity_tag()
         new = _document(place, usage.content_type, body, tag, now)
         self._check(usage, new, state, request.users)
-        headers = _validators(new)
-        return Outcome(XCAPResponse(201 if created else 200, headers), ChangeSet(state.aor, [new]))
+        changes = ChangeSet(state.aor, [new])
+        if state.absences and new.id in state.absences:
+            changes.remove(state.absences[new.id], "created")
+        return Outcome(XCAPResponse(201 if created else 200, _validators(new)), changes)
 
     def _delete(
         self,
@@ -239,6 +249,7 @@ class XCAPServer:
         if selector is None:
             conditions.check(request.headers, "DELETE", document)
             changes.remove(document, "deleted")
+            self._remember(document, state, changes, now)
             return Outcome(XCAPResponse(200), changes)
         if edit.find(document.body, selector) is None:
             raise SIPError(404, text="the node selector selects nothing, or several elements")
@@ -248,6 +259,36 @@ class XCAPServer:
         self._check(usage, new, state)
         changes.put(new)
         return Outcome(XCAPResponse(200, _validators(new)), changes)
+
+    def _remember(
+        self, document: Document, state: ResourceState, changes: ChangeSet, now: float
+    ) -> None:
+        """Keep that a document was removed, where somebody is to be told who may miss it."""
+        if state.aor == GLOBAL:
+            until = now
+        else:
+            ends = [
+                each.expires_at
+                for each in state.subscriptions.values()
+                if each.package == "xcap-diff" and each.status != "waiting"
+            ]
+            if not ends:
+                return
+            until = max(ends)
+        kept = state.absences or {}
+        if len(kept) >= self.limits.documents:
+            changes.remove(min(kept.values(), key=_removed_at), "forgotten")
+        changes.put(
+            Absence(
+                state.aor,
+                document.id,
+                document.auid,
+                document.path,
+                document.entity_tag,
+                now,
+                until + (_REMEMBERED_GLOBAL if state.aor == GLOBAL else _REMEMBERED),
+            )
+        )
 
     def _check_room(self, state: ResourceState) -> None:
         if len(state.documents) >= self.limits.documents:
@@ -289,6 +330,10 @@ def _document(
     place: DocumentSelector, content_type: str, body: bytes, tag: str, now: float
 ) -> Document:
     return Document(place.aor, place.id, place.auid, place.path, tag, content_type, body, now)
+
+
+def _removed_at(absence: Absence) -> float:
+    return absence.removed_at
 
 
 def _made(place: DocumentSelector, content_type: str, content: bytes, modified: float) -> Document:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Final, NamedTuple, TypeAlias
-from urllib.parse import quote
 
 from simplestack.documents.errors import DocumentError
 from simplestack.documents.xcapdiff import (
@@ -17,8 +16,9 @@ from simplestack.documents.xcapdiff import (
 from simplestack.documents.xmldiff import diff
 from simplestack.documents.xmlpatch import MOST_OPERATIONS, Operation
 from simplestack.interfaces import Body
-from simplestack.state import Document, ResourceState
+from simplestack.state import Absence, Document, ResourceState
 from simplestack.xcap import edit
+from simplestack.xcap.globaltree import GlobalTree
 from simplestack.xcap.selection import Collection, Resource, Selection
 from simplestack.xcap.selectors import DocumentSelector
 from simplestack.xcap.server import XCAPServer
@@ -29,7 +29,6 @@ __all__ = ["Snapshot", "changes_between", "take"]
 _COMPARED: Final = 16_384
 #: What contents of elements and patches may have in one notification; more is left out.
 _SHOWN: Final = 32_768
-_SAFE: Final = "/:@!$&'()*+,;=~"
 
 Change: TypeAlias = DocumentChange | ElementState | AttributeState
 
@@ -56,35 +55,91 @@ class Snapshot(Body):
     documents: Mapping[str, Document]
     #: By selector; None where nothing is there.
     components: Mapping[str, Component | None]
+    #: By selector, what was removed.
+    absent: Mapping[str, Absence]
     #: The components that would be elements.
     elements: frozenset[str]
 
 
-def take(selection: Selection, server: XCAPServer, state: ResourceState, watcher: str) -> Snapshot:
+class Place(NamedTuple):
+    """Where what a selection sees is: the AOR of its subscription, and the global tree."""
+
+    server: XCAPServer
+    state: ResourceState
+    tree: GlobalTree
+    watcher: str
+
+    def document(self, place: DocumentSelector) -> Document | None:
+        """The document here, if there is one that the watcher may read."""
+        if place.owner not in ("", self.state.aor) or not self.server.readable(place, self.watcher):
+            return None
+        if not place.owner:
+            return self.tree.document(self.server, place)
+        return self.state.documents.get(place.id) or self.server.computed(place, self.state)
+
+    def within(self, collection: Collection) -> Iterator[tuple[str, DocumentSelector]]:
+        """The places of a collection in which a document is, was, or may be computed."""
+        for owner, own in (("", self.tree.state), (self.state.aor, self.state)):
+            if not collection.has(owner):
+                continue
+            stored: dict[str, Document | Absence] = {**own.documents, **(own.absences or {})}
+            places = [DocumentSelector(each.auid, owner, each.path) for each in stored.values()]
+            if collection.auid:
+                # One that is watched for all usages would be told the same twice: what is computed
+                # shows what is stored.
+                usage = self.server.usages.get(collection.auid)
+                places += [
+                    DocumentSelector(collection.auid, owner, path)
+                    for path in {getattr(usage, "only", ""), getattr(usage, "gathers", "")}
+                    if path and f"{collection.auid}/{path}" not in stored
+                ]
+            for place in places:
+                if collection.auid in ("", place.auid):
+                    yield collection.selector_of(place), place
+
+    def absence(self, place: DocumentSelector) -> Absence | None:
+        """That a document was removed which the watcher might have read."""
+        if place.owner not in ("", self.state.aor) or not self.server.readable(place, self.watcher):
+            return None
+        own = self.state if place.owner else self.tree.state
+        return (own.absences or {}).get(place.id)
+
+
+def take(
+    selection: Selection,
+    server: XCAPServer,
+    state: ResourceState,
+    watcher: str,
+    tree: GlobalTree | None = None,
+) -> Snapshot:
     """What is there of a selection, and may be read by the watcher.
 
     "A resource for which an authenticated user does not have a read privilege MUST NOT be
     included"; what can't be located is waited for (§4.7).
     """
+    place = Place(server, state, GlobalTree() if tree is None else tree, watcher)
     documents: dict[str, Document] = {}
+    absent: dict[str, Absence] = {}
     named: set[str] = set()
-    for resource in selection.documents:
-        document = _document(resource.document, server, state, watcher)
-        # "the notifier SHOULD NOT provide overlapping similar responses"
-        key = f"{resource.document.owner}/{resource.document.id}"
-        if document is not None and key not in named:
-            named.add(key)
-            documents[resource.selector] = document
+    selected = [(each.selector, each.document) for each in selection.documents]
     for collection in selection.collections:
-        for selector, place, document in _within(collection, server, state, watcher):
-            key = f"{place.owner}/{place.id}"
-            if key not in named:
-                named.add(key)
-                documents[selector] = document
+        selected += place.within(collection)
+    for selector, where in selected:
+        # "the notifier SHOULD NOT provide overlapping similar responses"
+        key = f"{where.owner}/{where.id}"
+        if key in named:
+            continue
+        document = place.document(where)
+        if document is not None:
+            named.add(key)
+            documents[selector] = document
+            continue
+        absence = place.absence(where)
+        if absence is not None:
+            named.add(key)
+            absent[selector] = absence
     components = {
-        resource.selector: _component(
-            resource, _document(resource.document, server, state, watcher)
-        )
+        resource.selector: _component(resource, place.document(resource.document))
         for resource in selection.components
     }
     everything: list[Change] = [
@@ -98,6 +153,7 @@ def take(selection: Selection, server: XCAPServer, state: ResourceState, watcher
             everything.append(_shown(component, room).state(selector))
     snapshot = Snapshot(MEDIA_TYPE, XcapDiff(f"{server.root}/", tuple(everything)).to_bytes())
     snapshot.documents = documents
+    snapshot.absent = absent
     snapshot.components = components
     snapshot.elements = frozenset(
         [
@@ -116,37 +172,6 @@ def _shown(component: Component, room: int) -> Component:
     return component._replace(content="")
 
 
-def _document(
-    place: DocumentSelector, server: XCAPServer, state: ResourceState, watcher: str
-) -> Document | None:
-    if place.owner not in ("", state.aor) or not server.readable(place, watcher):
-        return None
-    if not place.owner:
-        # Of the global tree that which is computed of nothing: what is stored there, or made of
-        # all users' documents, hangs on another AOR.
-        return server.computed(place, ResourceState(place.aor))
-    return state.documents.get(place.id) or server.computed(place, state)
-
-
-def _within(
-    collection: Collection, server: XCAPServer, state: ResourceState, watcher: str
-) -> Iterator[tuple[str, DocumentSelector, Document]]:
-    """The stored documents in a collection, with their selectors."""
-    if collection.tree == "global" or collection.owner not in ("", state.aor):
-        return
-    for document in state.documents.values():
-        place = DocumentSelector(document.auid, state.aor, document.path)
-        if collection.auid in ("", document.auid) and server.readable(place, watcher):
-            start = collection.selector
-            if not collection.auid:
-                start += quote(document.auid, _SAFE) + "/"
-            if not collection.tree:
-                start += "users/"
-            if not collection.owner:
-                start += quote(state.aor, _SAFE) + "/"
-            yield start + quote(document.path, _SAFE), place, document
-
-
 def _component(resource: Resource, document: Document | None) -> Component | None:
     assert resource.node is not None
     found = None if document is None else edit.find(document.body, resource.node)
@@ -163,14 +188,21 @@ def _component(resource: Resource, document: Document | None) -> Component | Non
 
 
 def changes_between(
-    trail: Sequence[Snapshot], now: Snapshot, *, patching: bool, whole: bool, again: bool
+    trail: Sequence[Snapshot],
+    now: Snapshot,
+    *,
+    patching: bool,
+    whole: bool,
+    again: bool,
+    since: float = 0.0,
 ) -> list[Change]:
     """What tells somebody of the state now who knows one of those in the trail.
 
     The trail begins with the last state that he surely knows, or not even that where ``whole``;
     with ``patching`` the changes from each state to the next are told, so that whoever knows any
     of them finds those that follow: "the notifier MUST maintain the chronological order of XCAP
-    changes" (§4.7).  ``again`` says that he may have known things before that are no more.
+    changes" (§4.7).  ``again`` says that he may have known things before that are no more, which
+    went after ``since``.
     """
     changes: list[Change] = []
     if patching:
@@ -198,6 +230,12 @@ def changes_between(
             for selector, document in sorted(now.documents.items())
             if selector not in told
         ]
+        if again:
+            changes += [
+                DocumentChange(selector, None, absence.entity_tag)
+                for selector, absence in sorted(now.absent.items())
+                if selector not in told and absence.removed_at >= since
+            ]
     room = _SHOWN
     for selector, component in now.components.items():
         # "Even with rapidly changing resources, the notifier MUST signal only the latest state"

@@ -54,8 +54,10 @@ class ApplicationUsage:
             )
         if self.schema is not None:
             self.schema.validate(root)
-            if document.body.count(b"xmlns") > 1:
-                # With one namespace there is nothing in extension points.
+            body = document.body
+            if b"xmlns:" in body or body.count(b"xmlns") > 1:
+                # With a default namespace alone nothing is in extension points: those for elements
+                # are for other namespaces, and no attribute is in the default one.
                 self.schema.check_known(root)
         self.constrain(document, root, documents)
 

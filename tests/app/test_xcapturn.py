@@ -416,7 +416,7 @@ class ServiceTests(SynchronousTestCase):
         self.service(world, "bill", "friends")
         root, uri = world.client("root"), "/rls-services/global/index"
         asked: list[str] = []
-        documents = world.service.documents
+        documents = world.service.gathering.documents
         assert documents is not None
 
         def counted(auid: str) -> Deferred[list[Document]]:
@@ -424,7 +424,7 @@ class ServiceTests(SynchronousTestCase):
             assert documents is not None
             return documents(auid)
 
-        world.service.documents = counted
+        world.service.gathering.documents = counted
         for _ in range(3):
             self.assertIn(b"sip:friends@example.com", root.get(uri).body)
         self.assertEqual(len(asked), 1)

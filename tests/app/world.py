@@ -553,7 +553,7 @@ class World:
     def _tick(self) -> None:
         self._next_tick = floor(self.now) + 1.0
         self.core.turns.tick()
-        self.core.authenticator.refresh().addCallback(self.core.turns.forget)
+        self.core.authenticator.refresh().addCallback(self.core.forget)
         if floor(self.now) % 60 == 0:
             self.core.residents.sweep()
 

@@ -18,16 +18,21 @@ from simplestack.documents.xcapdiff import (
 )
 from simplestack.documents.xml import parse_content
 from simplestack.documents.xmlpatch import apply
+from simplestack.event.limits import DEFAULT_LIMITS
 from simplestack.event.notifier import NotifyRequest
 from simplestack.interfaces import IEventPackage
 from simplestack.outcome import Incoming
+from simplestack.roles.xcap import XCAP
 from simplestack.roles.xcapdiff import XCAPDiffPackage
 from simplestack.sip.errors import SIPError
-from simplestack.state import ChangeSet, Document
+from simplestack.state import Absence, ChangeSet, Document
+from simplestack.xcap.globaltree import GlobalTree
+from simplestack.xcap.message import XCAPRequest
 from simplestack.xcap.selection import MOST_ENTRIES
-from simplestack.xcap.server import XCAPServer
+from simplestack.xcap.selectors import GLOBAL, parse
+from simplestack.xcap.server import Limits, XCAPServer
 from tests.documents.examples import DIRECTORY, meaning
-from tests.event.fakes import Agent, read, subscribe
+from tests.event.fakes import Agent, Counter, read, subscribe
 from tests.xcap.owner import AnyXML, shipped
 
 JOE = "sip:joe@example.com"
@@ -149,6 +154,36 @@ class ExamplesTests(Case):
             self.assertEqual(canonical(patched), canonical(apply(body, other.operations)))
             body = patched
         self.assertEqual(canonical(body), canonical(self.last))
+
+    def test_aggregate(self) -> None:
+        """§4.3: "only a single aggregated change from "a" to "c" with the old "1" and new "3"
+        ETags"; the one patch does what the three did.
+        """
+        (request,) = self.series("aggregate")
+        (change,) = told(request).changes
+        assert isinstance(change, DocumentChange)
+        self.assertEqual(change[:3], (INDEX, "63hjjsll", "7ahggs"))
+        self.assertEqual(canonical(apply(FIRST, change.operations)), canonical(self.last))
+
+    def test_aggregate_after_a_failure(self) -> None:
+        """Of a NOTIFY that failed nobody knows whether it came: its step stays, the others join."""
+        first = self.subscribed(HOME, mode="aggregate")
+        self.agent.answer(first)
+        body = FIRST
+        sent: list[NotifyRequest] = []
+        for number in "1234":
+            body = body.replace(b"</doc>", FOO + b"</doc>")
+            sent += self.agent.put(document(body, number))
+        (second,) = sent
+        (request,) = self.agent.answer(second, ok=False)
+        self.assertEqual(
+            [each[:3] for each in told(request).changes],
+            [(INDEX, "1", "7ahggs"), (INDEX, "4", "1")],
+        )
+        # What comes next begins where this one ends.
+        self.agent.answer(request)
+        (third,) = self.agent.put(document(FIRST, "5"))
+        self.assertEqual([each[:3] for each in told(third).changes], [(INDEX, "5", "4")])
 
     def test_no_patching(self) -> None:
         """A.4: without patches it is one reference, from the version known to the newest."""
@@ -491,6 +526,266 @@ class ChangesTests(Case):
                 AttributeState(f"{INDEX}/~~/doc/@id", exists=False),
             ),
         )
+
+
+class AbsenceTests(Case):
+    """The rule: "After the notifier has reported the existence of an XCAP component, it MUST also report its
+    removal consistently" (RFC 5875 §4.7), also after it was killed between change and NOTIFY.
+    """
+
+    def delete(self) -> ChangeSet:
+        """What the server decides on a DELETE of Joe's document."""
+        known = self.agent.state.documents["tests/index"]
+        selector = parse(f"/{INDEX}".encode())
+        request = XCAPRequest("DELETE", selector, {}, b"", JOE)
+        changes = self.server.decide(request, self.agent.state, self.agent.now, Counter()).changes
+        self.assertTrue(changes.touches(Document), known)
+        return changes
+
+    def after_restart(self) -> XcapDiff:
+        """What the subscriber is told when the server has been killed and runs again."""
+        self.agent.restart()
+        changes = self.role.expire(self.agent.state, self.agent.now)
+        self.agent.state.apply(changes)
+        notifications = self.agent.notifier.full_state(changes, self.agent.now)
+        (request,) = self.agent.release(notifications, changes)
+        return told(request)
+
+    def setUp(self) -> None:
+        """The role that forgets."""
+        super().setUp()
+        self.role = XCAP([AnyXML()])
+
+    def test_told_after_restart(self) -> None:
+        """The document was removed, the NOTIFY never left: it comes with the last entity-tag, for
+        a collection as for a document.
+        """
+        for listed in (HOME, INDEX, "tests/", ""):
+            self.setUp()
+            self.acknowledged(listed)
+            self.agent.change(self.delete())
+            self.assertEqual(
+                self.after_restart().changes, (DocumentChange(INDEX, None, "7ahggs"),), listed
+            )
+
+    def test_told_to_who_could_see_it(self) -> None:
+        """What is not in the list is not told, nor what was removed before the subscription."""
+        self.acknowledged("resource-lists/")
+        self.agent.change(self.delete())
+        self.assertEqual(self.after_restart().changes, ())
+        self.setUp()
+        changes = self.delete()
+        self.assertFalse(changes.touches(Absence))
+        self.agent.change(changes)
+        self.acknowledged(HOME)
+        self.assertEqual(self.after_restart().changes, ())
+
+    def test_there_again(self) -> None:
+        """What was made again is there, and nothing else is told of it."""
+        self.acknowledged(HOME)
+        self.agent.change(self.delete())
+        selector = parse(f"/{INDEX}".encode())
+        request = XCAPRequest("PUT", selector, {"content-type": "application/xml"}, b"<a/>", JOE)
+        outcome = self.server.decide(request, self.agent.state, self.agent.now, Counter())
+        self.agent.change(outcome.changes)
+        self.assertFalse(self.agent.state.absences)
+        (change,) = self.after_restart().changes
+        assert isinstance(change, DocumentChange)
+        self.assertEqual((change.selector, change.previous_etag), (INDEX, None))
+
+    def test_forgotten(self) -> None:
+        """It is forgotten an hour after the last of the subscriptions must have been refreshed."""
+        self.acknowledged(HOME)
+        self.agent.change(self.delete())
+        end = self.agent.one().expires_at + 3600
+        self.agent.now = end - 1
+        self.assertFalse(self.role.expire(self.agent.state, self.agent.now))
+        self.agent.now = end
+        self.agent.change(self.role.expire(self.agent.state, self.agent.now))
+        self.assertFalse(self.agent.state.absences)
+
+    def test_bounded(self) -> None:
+        """No more removals are remembered than a user may have documents: the oldest goes."""
+        self.server = XCAPServer([AnyXML()], Limits(documents=3))
+        self.acknowledged(HOME)
+        for number in range(5):
+            self.agent.now += 1
+            self.agent.put(document(b"<doc/>", str(number), f"d{number}"))
+            selector = parse(f"/{HOME}d{number}".encode())
+            request = XCAPRequest("DELETE", selector, {}, b"", JOE)
+            outcome = self.server.decide(request, self.agent.state, self.agent.now, Counter())
+            self.agent.change(outcome.changes)
+        self.assertEqual(
+            sorted(self.agent.state.absences or ()), ["tests/d2", "tests/d3", "tests/d4"]
+        )
+
+
+class GlobalTests(Case):
+    """Documents of the global tree, which hang on no user's AOR."""
+
+    def setUp(self) -> None:
+        """The tree has a document."""
+        super().setUp()
+        self.tree = GlobalTree()
+        self.tree.load([self.everybody(b"<doc a='1'/>", "1")])
+        self.agent = Agent(XCAPDiffPackage(self.server, self.tree), aor=JOE)
+
+    def everybody(self, body: bytes, etag: str) -> Document:
+        """A document of the global tree."""
+        return document(body, etag)._replace(aor=GLOBAL)
+
+    def changed(self, changes: ChangeSet) -> XcapDiff:
+        """What Joe is told of a change of the tree."""
+        self.tree.apply(changes)
+        own = ChangeSet(JOE)
+        notifications = self.agent.notifier.show("xcap-diff", own, self.agent.now)
+        (request,) = self.agent.release(notifications, own)
+        self.agent.answer(request)
+        return told(request)
+
+    def test_changes(self) -> None:
+        """Documents and collections of the tree are told as one's own are."""
+        index = "tests/global/index"
+        for listed in ("tests/global/", index, "tests/", ""):
+            self.setUp()
+            first = self.acknowledged(listed, f"{index}/~~/doc/@a", mode="xcap-patching")
+            self.assertIn(DocumentChange(index, "1"), first.changes)
+            self.assertIn(AttributeState(f"{index}/~~/doc/@a", "1"), first.changes)
+            self.assertEqual(list(self.tree.watchers), [JOE])
+            changes = ChangeSet(GLOBAL, [self.everybody(b"<doc a='2'/>", "2")])
+            document_, attribute = self.changed(changes).changes
+            self.assertEqual(document_[:3], (index, "2", "1"))
+            self.assertEqual(attribute, AttributeState(f"{index}/~~/doc/@a", "2"))
+            gone = ChangeSet(GLOBAL)
+            gone.remove(self.everybody(b"<doc a='2'/>", "2"), "deleted")
+            self.assertIn(DocumentChange(index, None, "2"), self.changed(gone).changes)
+
+    def test_not_seen(self) -> None:
+        """Who lists nothing of it does not watch it."""
+        self.acknowledged("tests/users/", HOME, "tests/users/sip:joe@example.com/other")
+        self.assertFalse(self.tree.watchers)
+
+    def test_computed(self) -> None:
+        """A collection of one usage has what the server computes for it, the root has not."""
+        self.assertEqual(
+            [each.selector for each in self.acknowledged("xcap-caps/").changes],
+            ["xcap-caps/global/index"],
+        )
+        self.setUp()
+        self.assertEqual(
+            [each.selector for each in self.acknowledged("").changes], ["tests/global/index"]
+        )
+
+    def test_index(self) -> None:
+        """What is made of all users' is told to those who may read it (RFC 4826 §4.4.9)."""
+        index = "rls-services/global/index"
+        services = document(b"<rls-services/>", "9", "index", "rls-services")
+        self.tree.made["rls-services/index"] = services._replace(aor=GLOBAL)
+        for listed in (index, "rls-services/global/", "rls-services/"):
+            for identity, expected in ((JOE, []), (ROOT, [index])):
+                self.agent = Agent(XCAPDiffPackage(self.server, self.tree), aor=JOE)
+                self.tree.watchers.clear()
+                (first,) = self.agent.subscribe(asking(listing(listed), identity=identity))
+                self.assertEqual([each.selector for each in told(first).changes], expected)
+                self.assertEqual(
+                    self.tree.is_wanted("rls-services/index"), identity == ROOT, listed
+                )
+
+    def test_removed_before_a_restart(self) -> None:
+        """A global document that was removed is remembered for a day."""
+        self.acknowledged("tests/global/")
+        selector = parse(b"/tests/global/index")
+        request = XCAPRequest("DELETE", selector, {}, b"", ROOT)
+        changes = self.server.decide(request, self.tree.state, 1000.0, Counter()).changes
+        self.tree.apply(changes)
+        self.agent.restart()
+        own = ChangeSet(JOE)
+        notifications = self.agent.notifier.full_state(own, self.agent.now)
+        (again,) = self.agent.release(notifications, own)
+        self.assertEqual(told(again).changes, (DocumentChange("tests/global/index", None, "1"),))
+        role = XCAP([AnyXML()])
+        self.assertFalse(role.expire(self.tree.state, 1000.0 + 86399))
+        self.assertTrue(role.expire(self.tree.state, 1000.0 + 86400))
+
+
+class HistoryTests(Case):
+    """The rule: "The client receives the full (HTTP) ETag change history of a document" in the
+    "xcap-patching" mode (RFC 5875 §4.3), however seldom it is told.
+    """
+
+    def steps(self, request: NotifyRequest) -> list[tuple[str | None, str | None]]:
+        """The entity-tags before and after, of what is told."""
+        found = []
+        for change in told(request).changes:
+            assert isinstance(change, DocumentChange)
+            found.append((change.previous_etag, change.new_etag))
+        return found
+
+    def held(self, mode: str, count: int, event: str = "") -> list[NotifyRequest]:
+        """What is told after changes, one a second, that were held back."""
+        (first,) = self.agent.subscribe(asking(listing(HOME), mode + event))
+        self.agent.answer(first)
+        sent = []
+        body = FIRST
+        for number in range(count):
+            self.agent.now += 0.1
+            body = body.replace(b"</doc>", FOO + b"</doc>")
+            for request in self.agent.put(document(body, str(number))):
+                sent.append(request)
+                self.agent.answer(request)
+        self.agent.now += 60
+        changes = ChangeSet(JOE)
+        sent += self.agent.release(self.agent.notifier.tick(changes, self.agent.now), changes)
+        return sent
+
+    def test_pace_of_the_server(self) -> None:
+        """The interval that the operator sets (§4.7: "preferably at some minimum intervals")."""
+        for mode, expected in (
+            ("xcap-patching", [("0", "1"), ("1", "2"), ("2", "3")]),
+            ("aggregate", [("0", "3")]),
+            ("no-patching", [("0", "3")]),
+        ):
+            self.setUp()
+            limits = DEFAULT_LIMITS._replace(notify_interval=5.0)
+            self.agent = Agent(
+                XCAPDiffPackage(self.server),
+                limits=limits,
+                records=[document(FIRST, "7ahggs")],
+                aor=JOE,
+            )
+            first, second = self.held(mode, 4)
+            self.assertEqual(self.steps(first), [("7ahggs", "0")], mode)
+            self.assertEqual(self.steps(second), expected, mode)
+
+    def test_pace_of_the_subscriber(self) -> None:
+        """A maximum rate (RFC 6446 §5)."""
+        for mode, expected in (
+            ("xcap-patching", [("7ahggs", "0"), ("0", "1"), ("1", "2"), ("2", "3")]),
+            ("aggregate", [("7ahggs", "3")]),
+        ):
+            self.setUp()
+            (only,) = self.held(mode, 4, ";max-rate=0.1")
+            self.assertEqual(self.steps(only), expected, mode)
+
+    def test_too_many(self) -> None:
+        """Where there were too many to keep there are no patches for once: "the notifier MAY at any
+        time temporarily use the "no-patching" mode" (§4.8); then it goes on as before.
+        """
+        first = self.subscribed(HOME, mode="xcap-patching")
+        body = FIRST
+        for number in range(40):
+            body = body.replace(b"</doc>", FOO + b"</doc>")
+            self.agent.put(document(body, str(number)))
+        (request,) = self.agent.answer(first)
+        (change,) = told(request).changes
+        self.assertEqual(change, DocumentChange(INDEX, "39", "7ahggs"))
+        self.agent.answer(request)
+        body = body.replace(b"</doc>", FOO + b"</doc>")
+        (request,) = self.agent.put(document(body, "last"))
+        (change,) = told(request).changes
+        assert isinstance(change, DocumentChange)
+        self.assertEqual(self.steps(request), [("39", "last")])
+        self.assertTrue(change.operations)
 
 
 class Client:

@@ -8,6 +8,7 @@ from hypothesis.strategies import SearchStrategy
 
 from simplestack.state import (
     RECORD_KINDS,
+    Absence,
     Binding,
     ChangeSet,
     Document,
@@ -107,9 +108,22 @@ def document(aor: str = ALICE, key: str = "pres-rules/index", **fields: Any) -> 
     )._replace(**fields)
 
 
+def absence(aor: str = ALICE, key: str = "pres-rules/old", **fields: Any) -> Absence:
+    """That a document was removed."""
+    return Absence(
+        aor=aor,
+        id=key,
+        auid="pres-rules",
+        path="old",
+        entity_tag="et0",
+        removed_at=1_790_000_000.0,
+        expires_at=1_790_007_200.0,
+    )._replace(**fields)
+
+
 def one_of_each(aor: str = ALICE) -> list[Record]:
     """A record of every kind."""
-    return [binding(aor), publication(aor), subscription(aor), document(aor)]
+    return [binding(aor), publication(aor), subscription(aor), document(aor), absence(aor)]
 
 
 #: Any text that a message may bring, lone surrogates, NUL and our own mark among it.

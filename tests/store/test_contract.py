@@ -22,6 +22,7 @@ from tests.store.pump import Pump
 from tests.store.records import (
     ALICE,
     BOB,
+    absence,
     binding,
     change_sets,
     document,
@@ -113,7 +114,7 @@ class _Contract:
             for record in one_of_each()[:3]:
                 changes.remove(record, "expired")
             self.commit(changes)
-            self.assertEqual(list(self.loaded()), [document()])
+            self.assertEqual(list(self.loaded()), [document(), absence()])
             self.assertEqual(self.loaded(BOB), ResourceState(BOB, one_of_each(BOB)))
 
         def test_remove_absent(self) -> None:
@@ -209,7 +210,7 @@ class _Contract:
             self.commit(ChangeSet(BOB, [binding(BOB)]))
             self.assertEqual(
                 self.pump.wait(self.store.counts()),
-                {"binding": 2, "publication": 1, "subscription": 1, "document": 1},
+                {"binding": 2, "publication": 1, "subscription": 1, "document": 1, "absence": 1},
             )
 
         def test_documents(self) -> None:

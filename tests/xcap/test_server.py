@@ -1,9 +1,13 @@
 """What the server answers, and what becomes of the document (RFC 4825 §7, §8, §11)."""
 
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
+from lxml import etree
 from twisted.trial.unittest import SynchronousTestCase
 
+import simplestack.documents
 from simplestack.documents.schema import Schema
 from simplestack.documents.xcapcaps import parse_xcap_caps
 from simplestack.documents.xml import parse_content
@@ -17,6 +21,8 @@ SERVICES = "/rls-services/users/sip:bill@example.com/index"
 SERVICES_TYPE = "application/rls-services+xml"
 RULES = "application/auth-policy+xml"
 NS = b"urn:ietf:params:xml:ns:resource-lists"
+SCHEMAS = Path(simplestack.documents.__file__).with_name("schemas")
+XS = "{http://www.w3.org/2001/XMLSchema}"
 ENTRY = b'<entry uri="sip:bob@example.com"/>'
 
 
@@ -239,6 +245,26 @@ class ConflictTests(SynchronousTestCase):
         self.assertEqual(
             owner.put(index, rules % b"<sub-handling>allow</sub-handling>", RULES).status, 201
         )
+
+    def test_extension_points_are_for_others(self) -> None:
+        """§8.2.5: a document with a default namespace alone is not searched for what its schema
+        does not declare, since no extension point of a usage takes elements of that namespace.
+        """
+        seen = set()
+        files = ["all-lists.xsd", "all-policy.xsd", "all-presence.xsd"]
+        while files:
+            file = files.pop()
+            if file in seen or file == "xml.xsd":
+                continue
+            seen.add(file)
+            root = etree.fromstring((SCHEMAS / file).read_bytes())
+            files += [str(each.get("schemaLocation")) for each in root.iter(f"{XS}import")]
+            if file in ("patch-ops.xsd", "pidf-diff.xsd"):
+                # No document of a usage has its elements.
+                continue
+            for each in root.iter(f"{XS}any"):
+                self.assertEqual(each.get("namespace"), "##other", (file, each.sourceline))
+        self.assertGreater(len(seen), 10)
 
     def test_limits(self) -> None:
         """Octets, levels and nodes beyond the limits are 413; documents beyond them 409."""
