@@ -38,6 +38,8 @@ def services(name: str) -> bytes:
 class Case(SynchronousTestCase):
     """Alice and an administrator have phones; documents come over HTTP."""
 
+    interval = 0.0
+
     def setUp(self) -> None:
         """A world in which carol is an administrator."""
         self.world = World(
@@ -45,6 +47,7 @@ class Case(SynchronousTestCase):
                 domains=("example.com",),
                 xcap_admins=(ROOT,),
                 xcap_root="http://xcap.example.com",
+                notify_interval=self.interval,
             )
         )
         self.alice = self.world.phone("alice@example.com")
@@ -164,6 +167,24 @@ class GlobalTests(Case):
         self.world.run(70.0)
         self.ask("carol", "PUT", SHARED, lists("a"))
         self.assertFalse(self.tree.watchers)
+
+
+class PaceTests(Case):
+    """The operator's interval holds for what hangs on other AORs as well."""
+
+    interval = 5.0
+
+    def test_held(self) -> None:
+        """What came while the subscriber was not to be told yet is told after."""
+        self.subscribe(self.alice, SHARED)
+        self.told(self.alice)
+        self.ask("carol", "PUT", SHARED, lists("a"))
+        first = self.only(self.alice)
+        for name in "bc":
+            self.ask("carol", "PUT", SHARED, lists(name))
+        self.assertEqual(self.told(self.alice), [])
+        self.world.run(6.0)
+        self.assertEqual(self.only(self.alice).previous_etag, first.new_etag)
 
 
 class IndexTests(Case):
