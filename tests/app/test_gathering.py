@@ -38,7 +38,7 @@ def services(name: str) -> bytes:
 class Case(SynchronousTestCase):
     """Alice and an administrator have phones; documents come over HTTP."""
 
-    interval = 0.0
+    interval = 0
 
     def setUp(self) -> None:
         """A world in which carol is an administrator."""
@@ -172,7 +172,7 @@ class GlobalTests(Case):
 class PaceTests(Case):
     """The operator's interval holds for what hangs on other AORs as well."""
 
-    interval = 5.0
+    interval = 5
 
     def test_held(self) -> None:
         """What came while the subscriber was not to be told yet is told after."""
