@@ -169,6 +169,8 @@ class Stack(Service):
         self._started = time.monotonic()
         self.store.on_failure = self.core.turns.distrust
         self._open_store()
+        # Before anything is loaded, so that no removal of after that is missed.
+        self._refresh_credentials()
         for interval, act in (
             (1.0, self._tick),
             (CREDENTIALS_INTERVAL, self._refresh_credentials),

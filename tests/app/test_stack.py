@@ -20,8 +20,10 @@ from simplestack.app.settings import SettingsError
 from simplestack.app.tap import Daemon, makeStack
 from simplestack.roles.registrar import Registrar
 from simplestack.state import ChangeSet, ResourceState, Subscription
+from simplestack.store.credentials import CredentialTable
 from simplestack.store.sql import SQLStore
 from tests.app.sockets import StackCase, asynchronous
+from tests.app.world import credential
 from tests.event.fakes import Agent, FakePackage, subscribe
 
 reactor: Any = installed
@@ -126,6 +128,20 @@ class StackTests(StackCase):
             self.assertEqual((await stack.status())["xcap"], [root])
             self.assertNotEqual(port, 0)
             await stack.stopService()
+
+    @asynchronous
+    async def test_removed_at_the_start(self) -> None:
+        """A user who is removed in the first moment does not live on in memory."""
+        settings = self.settings()
+        table = CredentialTable(settings.store)
+        table.put(credential("alice", "example.com"))
+        stack, _ = await self.start(settings)
+        forgotten: list[str] = []
+        self.patch(stack.core, "forget", forgotten.extend)
+        table.remove("alice", "example.com")
+        await self.until(lambda: forgotten)
+        self.assertEqual(forgotten, ["sip:alice@example.com"])
+        await stack.stopService()
 
     @asynchronous
     async def test_lost_while_it_opens(self) -> None:

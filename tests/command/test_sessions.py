@@ -3,7 +3,6 @@
 import argparse
 import io
 from collections.abc import Callable, Coroutine
-from functools import partial
 from tempfile import mkdtemp
 from typing import Any
 
@@ -343,18 +342,42 @@ class TLSTests(TCPTests):
 class IPv6Tests(SessionCase):
     def account(self, user: str, password: str | None = None) -> Account:
         """An account at the server's IPv6 address."""
-        port = self.ports[0]
-        return Account(user, f"{user.partition('@')[0]}-secret", f"[::1]:{port}")
+        port = self.ports[("udp", "tcp", "tls").index(self.transport)]
+        secret = f"{user.partition('@')[0]}-secret"
+        return Account(user, secret, f"[::1]:{port}", self.transport)
 
-    @asynchronous
-    async def test_flow(self) -> None:
-        """RFC 3261 §19.1.1: all of it over IPv6."""
-        serve = partial(self.serve_users, listen=["udp:0:interface=[::1]", "tcp:0:interface=[::1]"])
-        await serve()
+    async def flow(self) -> None:
+        """Register, publish and watch."""
+        authority = Authority(mkdtemp(dir="."))
+        key, certificate = authority.issue("::1")
+        self.authorities = load_authorities(authority.path)
+        tls = f"tls:0:interface=[::1]:privateKey={key}:certKey={certificate}"
+        await self.serve_users(
+            listen=["udp:0:interface=[::1]", "tcp:0:interface=[::1]", tls],
+        )
         await self.rule("allow")
+        phone = self.register()
         alice = self.watch()
+        await self.tells(phone, 1)
         await self.tells(alice, 1)
         bob = self.publish("--note", "six")
-        self.assertIn("six", (await self.tells(alice, 2))[1])
-        for run in (bob, alice):
+        await self.until(lambda: "six" in alice.lines[-1])
+        for run in (bob, alice, phone):
             self.assertEqual((await run.stop(), run.errors), (DONE, ""))
+
+    @asynchronous
+    async def test_udp(self) -> None:
+        """RFC 3261 §19.1.1: all of it over IPv6."""
+        await self.flow()
+
+    @asynchronous
+    async def test_tcp(self) -> None:
+        """The same over TCP."""
+        self.transport = "tcp"
+        await self.flow()
+
+    @asynchronous
+    async def test_tls(self) -> None:
+        """The same over TLS, with a certificate for the address (RFC 5922 §7.1, RFC 5280 §4.2.1.6)."""
+        self.transport = "tls"
+        await self.flow()
