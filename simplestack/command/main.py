@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "block": ("simplestack.command.rules", "refuse a watcher"),
     "polite-block": ("simplestack.command.rules", "appear offline to a watcher"),
     "xcap": ("simplestack.command.xcap", "read, write and edit documents"),
+    "stone": ("simplestack.command.stone", "load for a SIP presence server, measured"),
     "explain": ("simplestack.command.explain", "what a watcher sees of a user, and why"),
 }
 

@@ -1,0 +1,403 @@
+"""The controller: has loaders and handlers do what the configuration says, and takes what they count."""
+
+import hmac
+import json
+import secrets
+import selectors
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from simplestack.stone.configuration import Configuration
+from simplestack.stone.errors import ConfigurationError, StoneError
+from simplestack.stone.scenarios import SCENARIOS, mix
+from simplestack.stone.tally import (
+    KINDS,
+    REGISTER,
+    SUBSCRIBE,
+    UNPUBLISH,
+    UNREGISTER,
+    UNSUBSCRIBE,
+    role_of,
+)
+
+__all__ = ["Controller", "Step", "address_of", "workers"]
+
+#: Seconds that processes have to come, and to do what takes no time.
+_PATIENCE = 30.0
+_LONGEST_LINE = 256 << 20
+_LEAD = 0.25
+
+
+def address_of(text: str) -> tuple[str, int]:
+    """``HOST:PORT``.  Raises ConfigurationError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise ConfigurationError(f"{text!r} is not HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+class _Peer:
+    """A loader or handler, as the controller knows it."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.role = ""
+        self.where = str(connection.getpeername()[0])
+        self.offset = 0.0
+        self.number = 0
+        self.progress: dict[str, Any] = {}
+        self._in = bytearray()
+
+    def say(self, message: dict[str, Any]) -> None:
+        try:
+            self.connection.sendall(json.dumps(message).encode() + b"\n")
+        except OSError as error:
+            raise StoneError(
+                f"a {self.role or 'process'} at {self.where} is gone: {error}"
+            ) from None
+
+    def read(self) -> list[dict[str, Any]]:
+        try:
+            chunk = self.connection.recv(1 << 20)
+        except OSError as error:
+            raise StoneError(
+                f"a {self.role or 'process'} at {self.where} is gone: {error}"
+            ) from None
+        if not chunk:
+            raise StoneError(f"a {self.role or 'process'} at {self.where} has ended")
+        self._in += chunk
+        if len(self._in) > _LONGEST_LINE:
+            raise StoneError(f"a process at {self.where} says too much at once")
+        *lines, rest = bytes(self._in).split(b"\n")
+        self._in = bytearray(rest)
+        try:
+            return [json.loads(line) for line in lines]
+        except ValueError:
+            raise StoneError(f"what a process at {self.where} says is no JSON") from None
+
+
+class Step:
+    """One step of a run: a rate that is kept for a time."""
+
+    def __init__(self, rate: float, warm: float, length: float) -> None:
+        self.rate = rate
+        self.warm = warm
+        self.length = length
+        #: The moments of our clock at which counting begins and ends.
+        self.begin = 0.0
+        self.end = 0.0
+        self.finished: list[dict[str, Any]] = []
+        self.tallies: list[dict[str, Any]] = []
+
+
+class Controller:
+    """Waits for the processes, and steers them."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        listener: socket.socket,
+        token: str,
+        tick: Callable[["Controller"], None] = lambda controller: None,
+        alive: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.configuration = configuration
+        self.token = token
+        self.peers: list[_Peer] = []
+        #: What is going on, for the display.
+        self.stage = "waiting for loaders and handlers"
+        self.tick = tick
+        self._alive = alive
+        self._listener = listener
+        self._selector = selectors.DefaultSelector()
+        listener.setblocking(False)
+        self._selector.register(listener, selectors.EVENT_READ)
+
+    def close(self) -> None:
+        """Let the processes end."""
+        for peer in self.peers:
+            with suppress(StoneError):
+                peer.say({"end": True})
+            peer.connection.close()
+        self.peers.clear()
+        self._selector.close()
+        self._listener.close()
+
+    # -- gathering -----------------------------------------------------------------------------
+
+    def gather(self) -> None:
+        """Wait until all have come, set their clocks by ours, and tell them their part."""
+        generator = self.configuration.generator
+        wanted = {"loader": generator.loaders, "handler": generator.handlers}
+        end = time.monotonic() + (86400 if generator.remote else _PATIENCE)
+        waiting: dict[socket.socket, _Peer] = {}
+        while len(self.peers) < sum(wanted.values()):
+            if time.monotonic() > end:
+                raise StoneError("the loaders and handlers did not come")
+            self.tick(self)
+            self._alive()
+            for key, _ in self._selector.select(0.1):
+                if key.fileobj is self._listener:
+                    connection, _ = self._listener.accept()
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    waiting[connection] = _Peer(connection)
+                    self._selector.register(connection, selectors.EVENT_READ)
+                    continue
+                peer = next(
+                    (each for each in waiting.values() if each.connection is key.fileobj), None
+                )
+                if peer is not None:
+                    self._welcome(peer, wanted, waiting)
+        for connection in waiting:
+            self._selector.unregister(connection)
+            connection.close()
+        for peer in self.peers:
+            peer.offset = self._offset(peer)
+        run = secrets.token_hex(3)
+        for role in wanted:
+            same = [peer for peer in self.peers if peer.role == role]
+            for index, peer in enumerate(same):
+                peer.number = self.peers.index(peer)
+                peer.say(
+                    {
+                        "configure": self.configuration.values(),
+                        "index": index,
+                        "of": len(same),
+                        "number": peer.number,
+                        "offset": peer.offset,
+                        "run": run,
+                    }
+                )
+        self._await(
+            self.peers, "configured", _PATIENCE + self.configuration.load.presentities / 500
+        )
+
+    def _welcome(
+        self, peer: _Peer, wanted: dict[str, int], waiting: dict[socket.socket, _Peer]
+    ) -> None:
+        try:
+            said = peer.read()
+        except StoneError:
+            said = [{}]
+        if not said:
+            return
+        del waiting[peer.connection]
+        role, token = said[0].get("hello"), said[0].get("token")
+        taken = sum(each.role == role for each in self.peers)
+        if (
+            not isinstance(token, str)
+            or not hmac.compare_digest(token.encode(), self.token.encode())
+            or role not in wanted
+            or taken >= wanted[role]
+        ):
+            self._selector.unregister(peer.connection)
+            peer.connection.close()
+            return
+        peer.role = role
+        self.peers.append(peer)
+
+    def _offset(self, peer: _Peer) -> float:
+        """What our clock is ahead of theirs: the answer that took the least time says it."""
+        best, offset = float("inf"), 0.0
+        for _ in range(10):
+            asked = time.monotonic()
+            peer.say({"clock": True})
+            theirs = float(self._await([peer], "clock", _PATIENCE)[0])
+            answered = time.monotonic()
+            if answered - asked < best:
+                best = answered - asked
+                offset = (asked + answered) / 2 - theirs
+        return offset
+
+    def _await(self, peers: list[_Peer], what: str, patience: float) -> list[Any]:
+        """What each of them says of it; they have so many seconds since anything was heard."""
+        found: dict[int, Any] = {}
+        end = time.monotonic() + patience
+        while len(found) < len(peers):
+            if time.monotonic() > end:
+                raise StoneError(f"a process does not answer ({what})")
+            self.tick(self)
+            for key, _ in self._selector.select(0.1):
+                peer = next((each for each in self.peers if each.connection is key.fileobj), None)
+                if peer is None:
+                    continue
+                for message in peer.read():
+                    end = time.monotonic() + patience
+                    if "failed" in message:
+                        raise StoneError(str(message["failed"]))
+                    if "progress" in message:
+                        peer.progress = message["progress"]
+                    if "preparing" in message:
+                        kind, done, count = message["preparing"]
+                        self.stage = f"preparing: {KINDS[kind]} {done} of {count}"
+                    if what in message:
+                        found[id(peer)] = message[what]
+        return [found[id(peer)] for peer in peers]
+
+    def _of_role(self, role: str) -> list[_Peer]:
+        return [peer for peer in self.peers if peer.role == role]
+
+    # -- running -------------------------------------------------------------------------------
+
+    def prepare(self, before_subscriptions: Callable[[], None] = lambda: None) -> int:
+        """What the scenario wants done before; how many subscriptions were made.
+
+        Raises StoneError where more than one in a hundred of anything is refused.
+        """
+        made = 0
+        for kind in SCENARIOS[self.configuration.load.scenario].prepared:
+            self.stage = f"preparing: {KINDS[kind]}"
+            if kind == SUBSCRIBE:
+                before_subscriptions()
+            peers = self._of_role(role_of(kind))
+            for peer in peers:
+                peer.say({"prepare": kind})
+            results = self._await(peers, "prepared", _PATIENCE)
+            done, count = (sum(each[name] for each in results) for name in ("done", "count"))
+            if done < count * 0.99:
+                errors: dict[str, int] = {}
+                for each in results:
+                    for what, number in each["errors"].items():
+                        errors[what] = errors.get(what, 0) + number
+                said = ", ".join(
+                    f"{number} × {what}"
+                    for what, number in sorted(errors.items(), key=lambda item: -item[1])[:3]
+                )
+                raise StoneError(
+                    f"preparing: {count - done} of {count} {KINDS[kind]} failed: {said}"
+                )
+            if kind == SUBSCRIBE:
+                made = done
+        return made
+
+    def clean(self) -> None:
+        """Take back what was registered, published and subscribed to, as far as that goes."""
+        prepared = SCENARIOS[self.configuration.load.scenario].prepared
+        kinds = [UNSUBSCRIBE, UNPUBLISH] + ([UNREGISTER] if REGISTER in prepared else [])
+        for kind in kinds:
+            self.stage = f"cleaning up: {KINDS[kind]}"
+            peers = self._of_role(role_of(kind))
+            for peer in peers:
+                peer.say({"prepare": kind})
+            self._await(peers, "prepared", _PATIENCE)
+
+    def step(
+        self,
+        step: Step,
+        at_begin: Callable[[], None] = lambda: None,
+        at_end: Callable[[], None] = lambda: None,
+    ) -> Step:
+        """Have a step done; ``at_begin`` and ``at_end`` are called when counting does."""
+        load = self.configuration.load
+        scenario = SCENARIOS[load.scenario]
+        at = time.monotonic() + _LEAD
+        step.begin, step.end = at + step.warm, at + step.warm + step.length
+        self.stage = f"{load.scenario} at {step.rate:g} per second"
+        operations = mix(load, step.rate)
+        for peer in self.peers:
+            peer.progress = {}
+            peer.say(
+                {
+                    "step": {
+                        "at": at,
+                        "warm": step.warm,
+                        "length": step.length,
+                        "outage": scenario.outage,
+                        "mix": {
+                            kind: rate
+                            for kind, rate in operations.items()
+                            if role_of(kind) == peer.role
+                        },
+                    }
+                }
+            )
+        moments = [(step.begin, at_begin), (step.end, at_end)]
+        usual = self.tick
+
+        def tick(controller: "Controller") -> None:
+            while moments and time.monotonic() >= moments[0][0]:
+                moments.pop(0)[1]()
+            usual(controller)
+
+        self.tick = tick
+        try:
+            step.finished = self._await(
+                self.peers, "finished", _PATIENCE + load.limit + step.warm + step.length
+            )
+        finally:
+            self.tick = usual
+        for _, call in moments:
+            call()
+        final: dict[str, int] = {}
+        for finished in step.finished:
+            final |= finished["final"]
+        handlers = self._of_role("handler")
+        for peer in handlers:
+            peer.say({"settle": {"final": final}})
+        settled = self._await(handlers, "settled", _PATIENCE + load.limit)
+        step.tallies = [each["tally"] for each in step.finished if each["tally"]] + settled
+        return step
+
+
+@contextmanager
+def workers(
+    configuration: Configuration, token: str, listen: str
+) -> Iterator[tuple[socket.socket, str, Callable[[], None]]]:
+    """The listening socket of a controller, the token, and what says that all processes live.
+
+    The processes are started here unless they are started elsewhere, and ended in the end.
+    """
+    generator = configuration.generator
+    token = token or secrets.token_urlsafe(12)
+    host, port = address_of(listen)
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise StoneError(f"generator.listen: {listen}: {error}") from None
+    address = listener.getsockname()
+    started: list[subprocess.Popen[bytes]] = []
+
+    def alive() -> None:
+        for process in started:
+            if process.poll() is not None:
+                raise StoneError(f"a loader or handler ended with status {process.returncode}")
+
+    try:
+        if not generator.remote:
+            roles = ["loader"] * generator.loaders + ["handler"] * generator.handlers
+            for role in roles:
+                started.append(start(role, f"{address[0]}:{address[1]}", token))
+        yield listener, token, alive
+    except BaseException:
+        for process in started:
+            process.terminate()
+        raise
+    finally:
+        listener.close()
+        for process in started:
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def start(role: str, controller: str, token: str) -> "subprocess.Popen[bytes]":
+    """A loader or handler on this machine."""
+    program = (
+        "import sys; from simplestack.stone.joining import join; sys.exit(join(*sys.argv[1:3]))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, role, controller], stdin=subprocess.PIPE
+    )
+    # Not an argument: everybody on the machine reads those.
+    assert process.stdin is not None
+    process.stdin.write(token.encode() + b"\n")
+    process.stdin.close()
+    return process

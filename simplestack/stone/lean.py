@@ -1,0 +1,498 @@
+"""The lean path: requests on the wire, answers and NOTIFYs matched by searching the octets.
+
+There is no parser: what is looked at is found where the server copies it from us, or writes it as
+everybody does.  A message that can't be found so takes a slow path.  Nothing here is dynamic, so
+that mypyc compiles it; it runs uncompiled, too.
+"""
+
+import time
+from collections import deque
+from typing import Final
+
+from simplestack.stone.credentials import Credentials, values_of
+from simplestack.stone.errors import StoneError
+from simplestack.stone.parties import Dialog, Presentity, Request
+from simplestack.stone.tally import (
+    METHODS,
+    PUBLISH,
+    SUBSCRIBE,
+    UNPUBLISH,
+    UNREGISTER,
+    UNSUBSCRIBE,
+    Tally,
+)
+from simplestack.stone.templates import MARK, dialog_lines, mark, respelled
+from simplestack.stone.wire import Link, Wire
+
+__all__ = ["Engine"]
+
+#: RFC 3261 §17.1.2.1: seconds between retransmissions, T1 doubled up to T2.
+_INTERVALS: Final = (0.5, 1.0, 2.0, 4.0)
+
+
+class Engine:
+    """Everything under way in a process."""
+
+    def __init__(self, wire: Wire, worker: int, limit: float, offset: float) -> None:
+        self.wire = wire
+        self.limit = limit
+        #: What the controller's clock is ahead of ours.
+        self.offset = offset
+        self.prefix = b"%02x" % worker
+        #: What the marks of this run begin with: other runs may have left some.
+        self.mark = MARK + wire.run
+        self.next = 0
+        self.pending: dict[bytes, Request] = {}
+        self.dialogs: dict[bytes, Dialog] = {}
+        #: The links by slot; connections that were made again; whether we were cut off.
+        self.links: list[Link] = []
+        self.opened = 0
+        self.away = False
+        self.registering: deque[Presentity] = deque()
+        self.publishing: deque[Presentity] = deque()
+        self.fresh: deque[Dialog] = deque()
+        self.active: deque[Dialog] = deque()
+        self.tally = Tally()
+        #: From when to when operations count, by their scheduled moment on our clock.
+        self.begin = 0.0
+        self.end = 0.0
+        #: Whether messages count now.
+        self.counting = False
+        self.done = 0
+        self.failed = 0
+        self._again: list[deque[tuple[float, Request]]] = [deque() for _ in _INTERVALS]
+        self._deadlines: deque[Request] = deque()
+
+    # -- requests ------------------------------------------------------------------------------
+
+    def start(self, kind: int, due: float) -> bool:
+        """Begin an operation for whoever waits longest; False where nobody is free."""
+        request = Request(kind, due, self.begin <= due < self.end)
+        if kind <= UNREGISTER:
+            if not self.registering:
+                return False
+            request.presentity = self.registering.popleft()
+        elif kind <= UNPUBLISH:
+            if not self.publishing:
+                return False
+            request.presentity = self.publishing.popleft()
+        elif kind == SUBSCRIBE:
+            if not self.fresh:
+                return False
+            dialog = self.fresh.popleft()
+            if dialog.call:
+                self.dialogs.pop(dialog.call, None)
+            self.next += 1
+            dialog.reset(self.prefix + b"%08x" % self.next)
+            self.dialogs[dialog.call] = dialog
+            dialog.due = due
+            dialog.counted = request.counted
+            request.dialog = dialog
+        else:
+            if not self.active:
+                return False
+            request.dialog = self.active.popleft()
+        if request.counted:
+            self.tally.started[kind] += 1
+        self._send(request)
+        self._deadlines.append(request)
+        return True
+
+    def free(self, kind: int) -> int:
+        """How many could begin an operation of this kind now."""
+        if kind <= UNREGISTER:
+            return len(self.registering)
+        if kind <= UNPUBLISH:
+            return len(self.publishing)
+        return len(self.fresh) if kind == SUBSCRIBE else len(self.active)
+
+    def _send(self, request: Request) -> None:
+        self.next += 1
+        branch = self.prefix + b"%08x" % self.next
+        kind = request.kind
+        presentity = request.presentity
+        dialog = request.dialog
+        link: Link
+        if presentity is not None:
+            link = self.link(presentity.slot)
+            if presentity.link is not link:
+                presentity.join(link)
+            if kind <= UNREGISTER:
+                data = presentity.register.write(branch, kind == UNREGISTER)
+            elif kind == PUBLISH or not presentity.entity_tag:
+                request.kind = kind = PUBLISH
+                request.serial = presentity.serial + 1
+                moment = int((request.due + self.offset) * 1000000.0)
+                data = presentity.publish.write(
+                    branch,
+                    presentity.entity_tag,
+                    mark(self.wire.run, presentity.index, request.serial, moment),
+                    False,
+                )
+            else:
+                data = presentity.publish.write(
+                    branch, presentity.entity_tag, b"", kind == UNPUBLISH
+                )
+        elif dialog is not None:
+            watcher = dialog.watcher
+            link = self.link(watcher.slot)
+            if watcher.link is not link:
+                watcher.join(link)
+            dialog.number += 1
+            inside = kind != SUBSCRIBE
+            data = watcher.subscribe.write(
+                branch,
+                dialog.call,
+                dialog.number,
+                dialog.target,
+                dialog.to,
+                dialog.route + dialog.extra if inside else dialog.extra + dialog.initial,
+                b"" if inside else dialog.body,
+                kind == UNSUBSCRIBE,
+            )
+        else:
+            return
+        request.branch = branch
+        request.data = data
+        request.link = link
+        self.pending[branch] = request
+        if self.counting:
+            self.tally.count(METHODS[kind])
+            self.tally.octets_out += len(data)
+        link.send(data)
+        if not self.wire.reliable:
+            self._again[0].append((time.monotonic() + 0.5, request))
+
+    def link(self, slot: int) -> Link:
+        """The link of a slot; one that was lost is opened again."""
+        link = self.links[slot]
+        if not link.open:
+            if not self.away:
+                self.tally.error("connection: lost")
+            link = self.wire.open()
+            self.opened += 1
+            self.links[slot] = link
+        return link
+
+    def drop(self) -> None:
+        """Lose every connection, and every dialog, as after an outage of the network."""
+        self.away = True
+        if self.wire.reliable:
+            for link in self.links:
+                self.wire.keep_session(link)
+                self.wire.close(link)
+        for dialog in self.dialogs.values():
+            self.fresh.append(dialog)
+        self.dialogs.clear()
+        self.active.clear()
+
+    def advance(self, now: float) -> None:
+        """Send again what has no answer yet, and give up what is over its limit."""
+        level = 0
+        for waiting in self._again:
+            while waiting and waiting[0][0] <= now:
+                _, request = waiting.popleft()
+                if self.pending.get(request.branch) is not request:
+                    continue
+                if request.counted:
+                    self.tally.retransmitted += 1
+                if request.link is not None:
+                    request.link.send(request.data)
+                following = level + 1 if level < 3 else 3
+                self._again[following].append((now + _INTERVALS[following], request))
+            level += 1
+        deadlines = self._deadlines
+        over = now - self.limit
+        while deadlines:
+            request = deadlines[0]
+            waiting_still = self.pending.get(request.branch) is request
+            if waiting_still and request.due > over:
+                break
+            deadlines.popleft()
+            if waiting_still:
+                del self.pending[request.branch]
+                self._refused(request, "no answer")
+
+    def wakeup(self) -> float:
+        """When ``advance`` has something to do."""
+        soonest = 1e18
+        for waiting in self._again:
+            if waiting and waiting[0][0] < soonest:
+                soonest = waiting[0][0]
+        if self._deadlines:
+            over = self._deadlines[0].due + self.limit
+            if over < soonest:
+                soonest = over
+        return soonest
+
+    def receive(self, wait: float) -> int:
+        """Take what comes within so many seconds; how many messages there were."""
+        messages = self.wire.read(wait)
+        for link, data in messages:
+            if data[:8] == b"SIP/2.0 ":
+                self._response(data)
+            else:
+                self._notification(link, data)
+            if self.counting:
+                self.tally.octets_in += len(data)
+        return len(messages)
+
+    def _response(self, data: bytes) -> None:
+        at = data.find(b"z9hG4bK") + 13
+        request = self.pending.get(data[at : at + 10])
+        if request is None:
+            if self.counting:
+                self.tally.count("other response")
+            return
+        status = data[8:11]
+        if status[:1] == b"1":
+            return
+        kind = request.kind
+        if self.counting:
+            self.tally.count(METHODS[kind] + (" 2xx" if status[:1] == b"2" else " other"))
+        del self.pending[request.branch]
+        if status[:1] != b"2":
+            self._challenged(request, status, data)
+            return
+        presentity = request.presentity
+        dialog = request.dialog
+        if presentity is not None:
+            credentials = presentity.credentials
+            if kind >= PUBLISH:
+                if kind == UNPUBLISH:
+                    presentity.entity_tag = b""
+                else:
+                    at = data.find(b"\r\nSIP-ETag: ")
+                    if at >= 0:
+                        presentity.entity_tag = data[at + 12 : data.find(b"\r\n", at + 12)]
+                    else:
+                        presentity.entity_tag = b"".join(values_of(data, b"SIP-ETag"))
+                if kind == PUBLISH:
+                    presentity.serial = request.serial
+                self.publishing.append(presentity)
+            else:
+                self.registering.append(presentity)
+        elif dialog is not None:
+            credentials = dialog.watcher.credentials
+            self._subscribed(dialog, kind, data)
+        else:
+            return
+        if credentials.algorithm:
+            at = data.find(b'nextnonce="')
+            if at >= 0:
+                credentials.adopt(data[at + 11 : data.find(b'"', at + 11)].decode())
+        self.done += 1
+        if request.counted:
+            self.tally.succeeded[kind] += 1
+            self.tally.answers[kind].note(int((time.monotonic() - request.due) * 1000000.0))
+
+    def _subscribed(self, dialog: Dialog, kind: int, data: bytes) -> None:
+        if kind == UNSUBSCRIBE:
+            dialog.state = 2
+            self.fresh.append(dialog)
+            return
+        if kind == SUBSCRIBE:
+            # RFC 3261 §12.1.2: the To tag, the remote target, the route set in reverse.
+            to = values_of(data, b"To", b"t")
+            contact = values_of(data, b"Contact", b"m")
+            if to and contact:
+                dialog.to = to[0]
+                dialog.target = contact[0].partition(b"<")[2].partition(b">")[0] or contact[0]
+            routes = values_of(data, b"Record-Route")
+            dialog.route = b"".join(b"Route: %b\r\n" % each for each in reversed(routes))
+        if dialog.state != 2:
+            dialog.state = 1
+            self.active.append(dialog)
+        else:
+            self.fresh.append(dialog)
+
+    def _challenged(self, request: Request, status: bytes, data: bytes) -> None:
+        """Send again with credentials after the first 401; count any other refusal."""
+        presentity = request.presentity
+        dialog = request.dialog
+        credentials: Credentials | None = None
+        if presentity is not None:
+            credentials = presentity.credentials
+        elif dialog is not None:
+            credentials = dialog.watcher.credentials
+        if (
+            (status == b"401" or status == b"407")
+            and request.challenges < 2
+            and (credentials is not None and credentials.answers)
+        ):
+            try:
+                credentials.challenged(data)
+            except StoneError as error:
+                self._refused(request, str(error))
+                return
+            request.challenges += 1
+            if request.counted:
+                self.tally.challenged += 1
+            self._send(request)
+            return
+        if presentity is not None and status == b"412":
+            presentity.entity_tag = b""
+        line = data.partition(b"\r\n")[0][8:].decode("utf-8", "replace")
+        warning = b"".join(values_of(data, b"Warning")).decode("utf-8", "replace")
+        self._refused(request, f"{line} {warning}".rstrip())
+
+    def _refused(self, request: Request, why: str) -> None:
+        self.failed += 1
+        if request.counted:
+            self.tally.error(f"{METHODS[request.kind]}: {why}")
+        if request.presentity is not None:
+            if request.kind <= UNREGISTER:
+                self.registering.append(request.presentity)
+            else:
+                self.publishing.append(request.presentity)
+        elif request.dialog is not None:
+            # The subscription is gone, or not known: the next one is in a new dialog.
+            self.fresh.append(request.dialog)
+
+    # -- NOTIFYs -------------------------------------------------------------------------------
+
+    def _notification(self, link: Link, data: bytes) -> None:
+        call = data.find(b"\r\nCall-ID: d") + 12
+        via = data.find(b"\r\nVia: ")
+        sequence = data.find(b"\r\nCSeq: ")
+        if call < 12 or via < 0 or sequence < 0:
+            data = respelled(data)
+            call = data.find(b"\r\nCall-ID: d") + 12
+            via = data.find(b"\r\nVia: ")
+            sequence = data.find(b"\r\nCSeq: ")
+            if call < 12 or via < 0 or sequence < 0:
+                self.tally.strays += 1
+                return
+        vias = data.find(b"\r\n", via + 2)
+        while data[vias : vias + 7] == b"\r\nVia: ":
+            vias = data.find(b"\r\n", vias + 2)
+        sequence_end = data.find(b"\r\n", sequence + 2)
+        dialog = self.dialogs.get(data[call : call + 10])
+        if dialog is None or data[:7] != b"NOTIFY ":
+            # "If no such subscription is known, 481" (RFC 6665 §4.1.3)
+            self.tally.strays += 1
+            answer = (
+                b"SIP/2.0 481 Subscription Does Not Exist%b%b%b\r\nContent-Length: 0\r\n\r\n"
+                % (
+                    data[via:vias],
+                    dialog_lines(data),
+                    data[sequence:sequence_end],
+                )
+            )
+            link.send(answer)
+            return
+        if not dialog.lines:
+            dialog.lines = dialog_lines(data)
+        answer = b"".join(
+            (
+                b"SIP/2.0 200 OK",
+                data[via:vias],
+                dialog.lines,
+                data[sequence:sequence_end],
+                b"\r\nContent-Length: 0\r\n\r\n",
+            )
+        )
+        link.send(answer)
+        now = time.monotonic()
+        tally = self.tally
+        if self.counting:
+            tally.count("NOTIFY")
+            tally.count("NOTIFY 2xx")
+            tally.octets_out += len(answer)
+        number = int(data[sequence + 8 : data.find(b" ", sequence + 8)])
+        if number <= dialog.cseq:
+            if number == dialog.cseq:
+                tally.repeated += 1
+            else:
+                tally.out_of_order += 1
+            return
+        if dialog.cseq < 0 and dialog.counted:
+            tally.first.note(int((now - dialog.due) * 1000000.0))
+        dialog.cseq = number
+        at = data.find(self.mark)
+        if dialog.presentity >= 0:
+            if at >= 0:
+                self._told(dialog, dialog.presentity, data, at, now)
+            elif dialog.last == -1:
+                # Nothing was published yet, or it was taken back: what comes next is a change.
+                dialog.last = -2
+        else:
+            while at >= 0:
+                self._told(dialog, int(data[at + 13 : at + 21], 16), data, at, now)
+                at = data.find(self.mark, at + 43)
+        if data.find(b"\r\nSubscription-State: terminated") >= 0:
+            self._terminated(dialog, data)
+
+    def _told(self, dialog: Dialog, presentity: int, data: bytes, at: int, now: float) -> None:
+        """Take the time of a change, and of those before it that were not told by themselves."""
+        serial = int(data[at + 21 : at + 29], 16)
+        due = float(int(data[at + 29 : at + 43], 16)) / 1000000.0 - self.offset
+        last = dialog.last
+        before = dialog.moment
+        if dialog.presentity < 0:
+            last, before = dialog.table.get(presentity, (-1, 0.0))
+            if serial > last:
+                dialog.table[presentity] = (serial, due)
+        elif serial > last:
+            dialog.last = serial
+            dialog.moment = due
+        # The first is the state at the time of the subscription.
+        if serial <= last or last == -1:
+            return
+        self._timed(due, now, False)
+        skipped = serial - last - 1
+        if skipped > 0 and last >= 0:
+            # This state stands for theirs. Their moments are not known here: evenly between.
+            step = (due - before) / (skipped + 1)
+            for each in range(min(skipped, 1000)):
+                self._timed(before + step * (each + 1), now, True)
+
+    def _timed(self, due: float, now: float, superseded: bool) -> None:
+        if not self.begin <= due < self.end:
+            return
+        tally = self.tally
+        delay = now - due
+        tally.notify.note(int(delay * 1000000.0))
+        if delay > self.limit:
+            tally.late += 1
+        elif superseded:
+            tally.superseded += 1
+        else:
+            tally.notified += 1
+
+    def _terminated(self, dialog: Dialog, data: bytes) -> None:
+        state = b"".join(values_of(data, b"Subscription-State"))
+        if b"reason=timeout" not in state and dialog.state == 1:
+            self.tally.error(f"NOTIFY: {state.decode('utf-8', 'replace')}")
+        dialog.state = 2
+
+    def untold(self, final: dict[int, int]) -> bool:
+        """Whether something that was published may still be told."""
+        for dialog in self.dialogs.values():
+            if dialog.state == 2 or dialog.cseq < 0:
+                continue
+            if dialog.presentity >= 0:
+                if 0 <= dialog.last < final.get(dialog.presentity, 0):
+                    return True
+            else:
+                for presentity, (last, _) in dialog.table.items():
+                    if last < final.get(presentity, 0):
+                        return True
+        return False
+
+    def settle(self, final: dict[int, int]) -> None:
+        """Count what was published but never told, once nothing is under way any more."""
+        for dialog in self.dialogs.values():
+            if dialog.state == 2 or dialog.cseq < 0:
+                continue
+            if dialog.presentity >= 0:
+                serial = final.get(dialog.presentity, 0)
+                if dialog.last >= 0 and serial > dialog.last:
+                    self.tally.missing += serial - dialog.last
+                    dialog.last = serial
+            else:
+                for presentity, (last, moment) in list(dialog.table.items()):
+                    serial = final.get(presentity, 0)
+                    if serial > last:
+                        self.tally.missing += serial - last
+                        dialog.table[presentity] = (serial, moment)

@@ -1,0 +1,127 @@
+"""A run from the first connection to the result."""
+
+import datetime
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from simplestack.stone.configuration import Configuration
+from simplestack.stone.controller import Controller, Step, workers
+from simplestack.stone.errors import StoneError
+from simplestack.stone.processes import Processes, Usage, machine_busy, machine_said
+from simplestack.stone.results import Sample, step_result
+from simplestack.stone.rules import put_rules
+from simplestack.stone.scenarios import SCENARIOS
+
+__all__ = ["FORMAT", "Run", "rates_of", "run"]
+
+#: The number of the layout of results.
+FORMAT = 1
+
+
+def rates_of(configuration: Configuration) -> list[float]:
+    """The rates of the steps of a run."""
+    load = configuration.load
+    if load.rates:
+        return list(load.rates)
+    if SCENARIOS[load.scenario].outage:
+        return [load.presentities / load.outage]
+    return [load.rate]
+
+
+class Run:
+    """Does the steps, and looks at the server meanwhile."""
+
+    def __init__(self, configuration: Configuration, controller: Controller) -> None:
+        self.configuration = configuration
+        self.controller = controller
+        self.watched = Processes(configuration.server.watch)
+        self.steps: list[dict[str, Any]] = []
+        self.subscriptions = 0
+        self._memory = 0
+
+    def prepare(self) -> None:
+        """What comes before the first step."""
+        self.controller.gather()
+        if self.configuration.server.xcap:
+            self.controller.stage = "putting presence rules"
+            put_rules(self.configuration, self._put)
+
+        def look() -> None:
+            self._memory = self.watched.usage().memory
+
+        self.subscriptions = self.controller.prepare(look)
+        self._memory = self.watched.usage().memory - self._memory if self._memory else 0
+
+    def _put(self, count: int) -> None:
+        if not count % 100:
+            self.controller.stage = f"preparing: presence rules {count}"
+            self.controller.tick(self.controller)
+
+    def step(self, rate: float) -> dict[str, Any]:
+        """A step at this rate; its result, which is kept, too."""
+        load = self.configuration.load
+        outage = SCENARIOS[load.scenario].outage
+        length = load.presentities / rate if outage else load.length
+        step = Step(rate, 0.0 if outage else load.warm, length)
+        samples: list[Sample] = []
+
+        def sample() -> None:
+            usage = self.watched.usage() if self.watched else Usage(0.0, 0)
+            samples.append(Sample(time.monotonic(), usage, machine_busy()))
+
+        self.controller.step(step, sample, sample)
+        result = step_result(load, step, (samples[0], samples[1]), bool(self.watched))
+        self.steps.append(result)
+        return result
+
+    def result(self, calibration: dict[str, Any] | None) -> dict[str, Any]:
+        """All that is known."""
+        values = self.configuration.values()
+        values["users"]["password"] = values["generator"]["token"] = ""
+        each = self._memory / self.subscriptions if self._memory and self.subscriptions else None
+        return {
+            "format": FORMAT,
+            "title": self.configuration.report.title or self.configuration.load.scenario,
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "machine": machine_said(),
+            "configuration": values,
+            "calibration": calibration,
+            "subscriptions": self.subscriptions,
+            "memory_per_subscription": each,
+            "steps": self.steps,
+            "knee": None,
+        }
+
+
+def run(
+    configuration: Configuration,
+    rates: Callable[[Run], Iterator[float]] | None = None,
+    *,
+    tick: Callable[[Controller], None] = lambda controller: None,
+    stepped: Callable[[dict[str, Any]], None] = lambda result: None,
+    waiting: Callable[[str, str], None] = lambda address, token: None,
+    calibration: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Run it; what it has shown.  Raises StoneError.
+
+    ``rates`` chooses the next rate by what the run has shown; else those of the configuration.
+    """
+    generator = configuration.generator
+    with workers(configuration, generator.token, generator.listen) as (listener, token, alive):
+        if generator.remote:
+            address = listener.getsockname()
+            waiting(f"{address[0]}:{address[1]}", token)
+        controller = Controller(configuration, listener, token, tick, alive)
+        try:
+            made = Run(configuration, controller)
+            made.prepare()
+            for rate in rates(made) if rates else iter(rates_of(configuration)):
+                stepped(made.step(rate))
+            if generator.clean:
+                controller.clean()
+            return made.result(calibration)
+        except KeyboardInterrupt:
+            raise StoneError("interrupted") from None
+        finally:
+            controller.close()

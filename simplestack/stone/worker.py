@@ -1,0 +1,404 @@
+"""A loader or a handler: a process that does what the controller says."""
+
+import json
+import os
+import resource
+import select
+import socket
+import time
+from collections import deque
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from simplestack.stone.configuration import Configuration, from_values
+from simplestack.stone.credentials import Credentials
+from simplestack.stone.errors import StoneError
+from simplestack.stone.lean import Engine
+from simplestack.stone.parties import Dialog, Presentity, Watcher
+from simplestack.stone.population import pairs, watcher_number
+from simplestack.stone.schedule import Source, moments
+from simplestack.stone.tally import KINDS, SUBSCRIBE, UNPUBLISH, Tally
+from simplestack.stone.templates import Body
+from simplestack.stone.wire import Wire
+
+__all__ = ["Worker", "list_of"]
+
+#: Seconds between two looks at what the controller says.
+_LOOK = 0.01
+#: Requests that begin before what has come is read.
+_BURST = 32
+_PLAIN = b"Accept: application/pidf+xml\r\n"
+_LISTED = (
+    b"Accept: application/pidf+xml, application/rlmi+xml, multipart/related\r\n"
+    b"Supported: eventlist\r\n"
+)
+_LIST = (
+    b"Require: recipient-list-subscribe\r\nContent-Type: application/resource-lists+xml\r\n"
+    b"Content-Disposition: recipient-list\r\n"
+)
+
+
+def list_of(uris: list[bytes]) -> bytes:
+    """The body of a SUBSCRIBE to all of these (RFC 5367 §4)."""
+    entries = b"".join(b'<entry uri="%b"/>' % uri for uri in uris)
+    return (
+        b'<?xml version="1.0" encoding="UTF-8"?>\r\n'
+        b'<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"><list>%b</list>'
+        b"</resource-lists>\r\n" % entries
+    )
+
+
+class Worker:
+    """One process's part of a run."""
+
+    def __init__(self, role: str, connection: socket.socket, token: str) -> None:
+        self.role = role
+        self._connection = connection
+        self._in = bytearray()
+        self._out = bytearray()
+        self._commands: deque[dict[str, Any]] = deque()
+        self._looked = 0.0
+        self._engine: Engine | None = None
+        self._configuration = Configuration()
+        self._index = 0
+        self._of = 1
+        self._presentities: list[Presentity] = []
+        self._dialogs: list[Dialog] = []
+        connection.setblocking(False)
+        self._say({"hello": role, "token": token, "pid": os.getpid()})
+
+    # -- the controller ------------------------------------------------------------------------
+
+    def _say(self, message: dict[str, Any]) -> None:
+        self._out += json.dumps(message).encode() + b"\n"
+        self._flush()
+
+    def _flush(self) -> None:
+        try:
+            while self._out:
+                del self._out[: self._connection.send(self._out)]
+        except BlockingIOError:
+            pass
+
+    def _look(self, now: float) -> None:
+        """Take what the controller has said.  Raises StoneError once it is gone."""
+        self._looked = now
+        over = False
+        try:
+            self._flush()
+            while True:
+                chunk = self._connection.recv(65536)
+                if not chunk:
+                    over = True
+                    break
+                self._in += chunk
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            raise StoneError(f"the controller is gone: {error}") from None
+        while (end := self._in.find(b"\n")) >= 0:
+            command: dict[str, Any] = json.loads(self._in[:end])
+            del self._in[: end + 1]
+            # The clock is asked for while nothing else is going on; answered at once.
+            if "clock" in command:
+                self._say({"clock": time.monotonic()})
+            else:
+                self._commands.append(command)
+        if over and not self._commands:
+            raise StoneError("the controller is gone")
+
+    def _turn(self, wait: float) -> float:
+        """Serve the wire once; the time afterwards."""
+        engine = self._engine
+        if engine is None:
+            # What is asked now is the time of our clock: the answer must not wait.
+            select.select([self._connection], [], [], wait)
+            self._looked = 0.0
+        else:
+            engine.receive(min(wait, _LOOK))
+            engine.advance(time.monotonic())
+        now = time.monotonic()
+        if now - self._looked > _LOOK:
+            self._look(now)
+        return now
+
+    def run(self) -> None:
+        """Do what is said until the end.  Raises StoneError once the controller is gone."""
+        while True:
+            while not self._commands:
+                self._turn(_LOOK)
+            command = self._commands.popleft()
+            if "end" in command:
+                break
+            try:
+                self._do(command)
+            except StoneError as error:
+                self._say({"failed": str(error)})
+        if self._engine is not None:
+            self._engine.wire.close_all()
+
+    def _do(self, command: dict[str, Any]) -> None:
+        if "configure" in command:
+            self._configure(command)
+            self._say({"configured": True})
+        elif "prepare" in command:
+            self._say({"prepared": self._prepare(int(command["prepare"]))})
+        elif "step" in command:
+            self._say({"finished": self._step(command["step"])})
+        elif "settle" in command:
+            self._say({"settled": self._settle(command["settle"])})
+
+    # -- who is there --------------------------------------------------------------------------
+
+    def _configure(self, command: dict[str, Any]) -> None:
+        if self._engine is not None:
+            self._engine.wire.close_all()
+        configuration = self._configuration = from_values(command["configure"])
+        server, load = configuration.server, configuration.load
+        self._index, self._of = int(command["index"]), int(command["of"])
+        run = str(command["run"]).encode()
+        wire = Wire((server.host, server.port), server.transport, run, server.ca, load.tls_reuse)
+        engine = self._engine = Engine(
+            wire, int(command["number"]), load.limit, float(command["offset"])
+        )
+        self._presentities, self._dialogs = [], []
+        users = range(
+            self._index,
+            load.presentities if self.role == "loader" or load.mutual else load.watchers,
+            self._of,
+        )
+        for _ in range(min(load.connections or len(users), len(users)) or 1):
+            engine.links.append(wire.open())
+        if self.role == "loader":
+            self._make_presentities(users)
+        else:
+            self._make_watchers()
+
+    def _credentials(self, number: int) -> Credentials:
+        users = self._configuration.users
+        number += users.first
+        return Credentials(
+            users.user.format(number), users.password.format(number), users.algorithm, users.digest
+        )
+
+    def _make_presentities(self, users: range) -> None:
+        engine = self._engine
+        assert engine is not None
+        load, domain = self._configuration.load, self._configuration.server.domain.encode()
+        own = _own_bodies(load.bodies) if load.bodies else []
+        for at, index in enumerate(users):
+            credentials = self._credentials(index)
+            slot = at % len(engine.links)
+            link = engine.links[slot]
+            name = credentials.username.encode()
+            entity = b"sip:%b@%b" % (name, domain)
+            if own:
+                body = Body.own(own[index % len(own)], entity, b"application/pidf+xml")
+            else:
+                body = Body.of_size(entity, link.contact(name), load.body)
+            made = Presentity(index, credentials, domain, load.expires, body, slot, link)
+            self._presentities.append(made)
+        engine.registering.extend(self._presentities)
+        engine.publishing.extend(self._presentities)
+
+    def _make_watchers(self) -> None:
+        engine = self._engine
+        assert engine is not None
+        load, domain = self._configuration.load, self._configuration.server.domain.encode()
+        pattern, first = self._configuration.users.user, self._configuration.users.first
+        watchers: dict[int, Watcher] = {}
+        watched: dict[int, list[int]] = {}
+        for watcher, presentity in pairs(load):
+            if watcher % self._of == self._index:
+                watched.setdefault(watcher, []).append(presentity)
+        for at, index in enumerate(watched):
+            slot = at % len(engine.links)
+            watchers[index] = Watcher(
+                self._credentials(watcher_number(load, index)),
+                domain,
+                load.expires,
+                slot,
+                engine.links[slot],
+            )
+        for index, presentities in watched.items():
+            uris = [
+                b"sip:%b@%b" % (pattern.format(each + first).encode(), domain)
+                for each in presentities
+            ]
+            watcher_of = watchers[index]
+            if load.lists:
+                self._dialogs.append(
+                    Dialog(watcher_of, -1, watcher_of.aor, _LISTED, _LIST, list_of(uris))
+                )
+                continue
+            self._dialogs += [
+                Dialog(watcher_of, presentity, uri, _PLAIN)
+                for presentity, uri in zip(presentities, uris, strict=True)
+            ]
+        Random(load.seed * 256 + self._index).shuffle(self._dialogs)
+        engine.fresh.extend(self._dialogs)
+
+    # -- what is done --------------------------------------------------------------------------
+
+    def _prepare(self, kind: int) -> dict[str, Any]:
+        """Everybody does it once, a window of them at a time."""
+        engine = self._engine
+        assert engine is not None
+        if kind == UNPUBLISH:
+            engine.publishing = deque(each for each in engine.publishing if each.entity_tag)
+        count = engine.free(kind)
+        window = self._configuration.generator.window
+        tally = engine.tally = Tally()
+        engine.begin, engine.end = 0.0, float("inf")
+        before = engine.done + engine.failed
+        started = 0
+        told = time.monotonic()
+        while engine.done + engine.failed - before < count:
+            now = time.monotonic()
+            while len(engine.pending) < window and started < count:
+                if not engine.start(kind, now):
+                    break
+                started += 1
+            now = self._turn(_LOOK)
+            if now - told > 0.5:
+                told = now
+                self._say({"preparing": [kind, engine.done + engine.failed - before, count]})
+        if kind == SUBSCRIBE:
+            # The first NOTIFYs are told from those of changes.
+            end = time.monotonic() + self._configuration.load.limit
+            while time.monotonic() < end and any(
+                each.cseq < 0 for each in engine.dialogs.values() if each.state == 1
+            ):
+                self._turn(_LOOK)
+        engine.end = 0.0
+        return {"done": tally.succeeded[kind], "count": count, "errors": tally.errors}
+
+    def _step(self, step: dict[str, Any]) -> dict[str, Any]:
+        """Do what is due, at its moment, and let what is under way finish."""
+        engine = self._engine
+        assert engine is not None
+        generator, load = self._configuration.generator, self._configuration.load
+        start = float(step["at"]) - engine.offset
+        begin = start + float(step["warm"])
+        end = begin + float(step["length"])
+        while time.monotonic() < start - 0.002:
+            self._turn(0.001)
+        if step["outage"]:
+            engine.drop()
+        tally = engine.tally = Tally()
+        engine.begin, engine.end = begin, end
+        sources = []
+        for kind, rate in step["mix"].items():
+            random = Random(f"{load.seed} {self.role} {self._index} {kind}")
+            most = self._count(int(kind)) if step["outage"] else None
+            at = moments(
+                start,
+                end,
+                float(rate) / self._of,
+                (self._index + 0.5) / self._of,
+                random if load.arrivals == "poisson" else None,
+            )
+            sources.append(Source(int(kind), at, most))
+        cpu = time.process_time()
+        told = now = time.monotonic()
+        most_pending, beginning = generator.in_flight, 0.0
+        measured = 0.0
+        while now < end:
+            counting = now >= begin
+            if counting and not engine.counting:
+                engine.counting, beginning = True, time.process_time()
+            soonest = self._begin(sources, now, most_pending)
+            wait = min(soonest, engine.wakeup(), end) - time.monotonic()
+            now = self._turn(max(wait, 0.0))
+            if now - told > 0.5:
+                told = now
+                self._say({"progress": self._progress()})
+        measured = time.process_time() - beginning
+        engine.counting = False
+        # What was due and found nobody free is as late as can be.
+        for source in sources:
+            if source.due < end:
+                tally.error(f"{KINDS[source.kind]}: still waiting for a free user at the end")
+        until = now + load.limit + 0.1
+        while engine.pending and now < until:
+            now = self._turn(_LOOK)
+        engine.away = False
+        final = {each.index: each.serial for each in self._presentities}
+        return {
+            "tally": tally.values() if self.role == "loader" else {},
+            "opened": engine.opened,
+            "final": final,
+            "cpu": measured,
+            "cpu_all": time.process_time() - cpu,
+            "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        }
+
+    def _begin(self, sources: list[Source], now: float, most: int) -> float:
+        """Begin what is due; when the next one is."""
+        engine = self._engine
+        assert engine is not None
+        tally = engine.tally
+        soonest = float("inf")
+        burst = 0
+        for source in sources:
+            while source.due <= now:
+                if burst == _BURST:
+                    return now
+                if len(engine.pending) < most and engine.start(source.kind, source.due):
+                    if not source.blocked:
+                        tally.lag.note(int((time.monotonic() - source.due) * 1e6))
+                    burst += 1
+                elif now - source.due > engine.limit:
+                    if engine.begin <= source.due < engine.end:
+                        tally.started[source.kind] += 1
+                        tally.error(f"{KINDS[source.kind]}: nobody was free to do it in time")
+                else:
+                    source.blocked = True
+                    break
+                source.advance()
+            if not source.blocked and source.due < soonest:
+                soonest = source.due
+        return soonest
+
+    def _count(self, kind: int) -> int:
+        return len(self._dialogs if kind >= SUBSCRIBE else self._presentities)
+
+    def _progress(self) -> dict[str, Any]:
+        engine = self._engine
+        assert engine is not None
+        tally = engine.tally
+        return {
+            "messages": sum(tally.messages.values()),
+            "started": sum(tally.started),
+            "succeeded": sum(tally.succeeded),
+            "told": tally.notified + tally.superseded,
+            "late": tally.late,
+            "pending": len(engine.pending),
+            "errors": sum(tally.errors.values()),
+        }
+
+    def _settle(self, settle: dict[str, Any]) -> dict[str, Any]:
+        """A handler waits until all is told, or can't be in time any more."""
+        engine = self._engine
+        assert engine is not None
+        final = {int(key): int(value) for key, value in settle["final"].items()}
+        until = time.monotonic() + self._configuration.load.limit
+        while time.monotonic() < until and engine.untold(final):
+            self._turn(_LOOK)
+            # A few looks are enough, and each goes round all dialogs.
+            pause = time.monotonic() + 0.1
+            while time.monotonic() < pause:
+                self._turn(_LOOK)
+        engine.settle(final)
+        return engine.tally.values()
+
+
+def _own_bodies(directory: str) -> list[bytes]:
+    try:
+        found = [each.read_bytes() for each in sorted(Path(directory).iterdir()) if each.is_file()]
+    except OSError as error:
+        raise StoneError(f"load.bodies: {error}") from None
+    if not found:
+        raise StoneError(f"load.bodies: {directory} has no document")
+    return found
