@@ -23,11 +23,11 @@ from simplestack.app.watch import EndTurn, VirtualTurn, Watch
 from simplestack.documents.resourcelists import DisplayName
 from simplestack.documents.rlmi import ListName
 from simplestack.event.limits import Limits
+from simplestack.event.listpackage import ListPackage
 from simplestack.event.lists import (
     PENDING_ENTRY,
     EntryState,
     ListEntry,
-    ListPackage,
     ListTable,
     terminated_entry,
 )
@@ -197,7 +197,7 @@ class ListServer:
 
     def _stir(self, watch: Watch) -> None:
         """See that what has been altered is told when it is due."""
-        due = watch.table.due
+        due = watch.table.soonest()
         if due is None or watch.ready:
             return
         resident = self._residents.get(watch.aor)
@@ -464,7 +464,12 @@ class ListServer:
         if tables is None:
             return
         now = self._clock()
-        resting = [(name, table) for (name, _), table in tables.items() if table.rest]
+        resting = [
+            (name, each)
+            for (name, _), table in tables.items()
+            for each in table.tables()
+            if each.rest
+        ]
         resident = self._residents.get(aor)
         if resting and resident is not None:
             # In place of what has to wait goes full state, whose rest would wait in turn.

@@ -39,6 +39,7 @@ __all__ = [
     "Filtering",
     "filtered",
     "filtered_tags",
+    "filtering_in",
     "filtering_of",
     "is_empty",
     "merged",
@@ -78,9 +79,12 @@ def merged(kept: bytes, body: bytes, aor: str, package: str) -> bytes:
         filters = merge(_read(kept) if kept else (), update)
     except DocumentError as error:
         raise SIPError(488, text=str(error)[:200]) from None
-    if len([each for each in filters if each.domain is None and _is_for(each, aor)]) > 1:
+    # A list is named as any other resource is.
+    uri = f"sip:{aor[5:]}" if aor.startswith("list:") else aor
+    here = [each for each in filters if each.domain is None]
+    if len([each for each in here if each.uri is None or _names(each.uri, uri)]) > 1:
         # "there can only be one filter applicable to a single resource" (RFC 4660 §3.3.1)
-        raise SIPError(488, text=f"two filters are for {aor}")
+        raise SIPError(488, text=f"two filters are for {uri}")
     if not filters:
         return b""
     whole = FilterSet(filters).to_bytes()
@@ -100,41 +104,48 @@ def filtering_of(subscription: Subscription) -> Filtering | None:
     """The filter of a subscription, if it has one that counts."""
     if not subscription.body or subscription.content_type != MEDIA_TYPE:
         return None
-    return _filtering(subscription.body, subscription.aor)
+    return filtering_in(subscription.body, subscription.aor)
 
 
-@lru_cache(1024)
-def _filtering(body: bytes, aor: str) -> Filtering | None:
-    """The filter that counts for an AOR, of those of a subscription; None for none.
+@lru_cache(4096)
+def filtering_in(body: bytes, aor: str, list_uri: str = "") -> Filtering | None:
+    """The filter that counts for an AOR, of those of a subscription to it or to a list.
 
     "If an individual resource-specific filter is present along with the domain filter, this
-    resource-specific filter overrides any domain-specific filter" (RFC 4660 §3.3.2).  Those for
-    other resources and domains, and disabled ones, are ignored (§5.2.1, §5.3).
+    resource-specific filter overrides any domain-specific filter" (RFC 4660 §3.3.2); both override
+    one for the whole list.  Those for other resources and domains, and disabled ones, are ignored
+    (§5.2.1, §5.3).
     """
     try:
-        filters = [each for each in _read(body) if each.enabled and _is_for(each, aor)]
+        filters = _read(body)
     except DocumentError:
         return None
-    # The domain's come last.
-    for each in sorted(filters, key=lambda each: each.domain is not None):
+    found: tuple[int, Filtering] | None = None
+    for each in filters:
         what = each.what
         if what is not None and not (what.include or what.exclude):
             # "If a <what> or <trigger> element is empty, the notifier proceeds as if the
             # element did not exist." (RFC 4660 §5.4)
             what = None
-        if what is not None or each.triggers:
-            return Filtering(what, each.triggers)
-    return None
+        if not each.enabled or (what is None and not each.triggers):
+            continue
+        if each.domain is not None:
+            rank = 1 if domain_key(each.domain) == domain_of(aor) else None
+        elif each.uri is not None and _names(each.uri, aor):
+            rank = 0
+        elif each.uri is None or (list_uri and _names(each.uri, list_uri)):
+            rank = 2 if list_uri else 0
+        else:
+            rank = None
+        if rank is not None and (found is None or rank < found[0]):
+            found = rank, Filtering(what, each.triggers)
+    return None if found is None else found[1]
 
 
-def _is_for(each: Filter, aor: str) -> bool:
-    if each.domain is not None:
-        return domain_key(each.domain) == domain_of(aor)
-    if each.uri is None:
-        return True
-    scheme, _, rest = each.uri.partition(":")
+def _names(uri: str, aor: str) -> bool:
+    scheme, _, rest = uri.partition(":")
     # A presentity is named by a pres URI or by its address-of-record (RFC 3856 §5).
-    uri = f"sip:{rest}" if scheme.lower() in ("pres", "sips") else each.uri
+    uri = f"sip:{rest}" if scheme.lower() in ("pres", "sips") else uri
     return identity_key(uri) == identity_key(aor)
 
 

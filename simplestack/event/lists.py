@@ -1,16 +1,14 @@
 """Resource lists: the state of many resources in the notifications of one subscription (RFC 4662)."""
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from math import floor
 from typing import Final, NamedTuple
-
-from zope.interface import implementer
 
 from simplestack.documents.multipart import Part, free_boundary, write_part
 from simplestack.documents.rlmi import MEDIA_TYPE as RLMI_TYPE
 from simplestack.documents.rlmi import Instance, ListName, Resource, Rlmi
-from simplestack.interfaces import Body, Decision, IEventPackage
-from simplestack.state import ChangeSet, ResourceState
+from simplestack.event.filtering import filtered, filtering_in, triggered
+from simplestack.interfaces import Body
 
 __all__ = [
     "ACTIVE_WITHOUT_STATE",
@@ -18,13 +16,11 @@ __all__ = [
     "PENDING_ENTRY",
     "EntryState",
     "ListEntry",
-    "ListPackage",
     "ListTable",
     "terminated_entry",
 ]
 
 MULTIPART: Final = "multipart/related"
-LISTS_TYPE: Final = "application/resource-lists+xml"
 
 #: Resources without forking have one virtual subscription, whose id is unique in the resource.
 _INSTANCE: Final = "1"
@@ -91,6 +87,7 @@ class ListTable:
         "_number",
         "_rows",
         "_said",
+        "_selections",
         "_token",
         "due",
         "interval",
@@ -117,6 +114,9 @@ class ListTable:
         self._altered: dict[str, ListEntry] = {}
         #: When something was told last.
         self._said = 0
+
+        #: The same list for those who have filters, by these.
+        self._selections: dict[bytes, FilteredTable] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -159,6 +159,8 @@ class ListTable:
             self._schedule(now)
         if self._altered:
             self._schedule(now)
+        for selection in self._selections.values():
+            selection.set_entries(name, [each for here in wanted.values() for each in here], now)
         return joined, gone
 
     def tell(self, aor: str, state: EntryState, now: float) -> bool:
@@ -169,6 +171,8 @@ class ListTable:
         row.state = state
         self._alter(row.entries)
         self._schedule(now)
+        for selection in self._selections.values():
+            selection.tell(aor, state, now)
         return True
 
     def _alter(self, entries: Iterable[ListEntry]) -> None:
@@ -184,6 +188,43 @@ class ListTable:
         self._altered.clear()
         self.due = None
         self.rest = False
+        for selection in self._selections.values():
+            selection.settle()
+
+    # ------------------------------------------------------------------ for those with filters
+
+    def selection(self, filters: bytes, now: float) -> "FilteredTable":
+        """This list as filters leave it, a filter document (RFC 4660 §4)."""
+        found = self._selections.get(filters)
+        if found is None:
+            found = FilteredTable(self.uri, self._token, self.interval, self._limit, filters)
+            entries = [each for row in self._rows.values() for each in row.entries]
+            found.set_entries(self.name, entries, now)
+            for aor, row in self._rows.items():
+                if row.state is not None:
+                    found.tell(aor, row.state, now)
+            found.settle()
+            self._selections[filters] = found
+        return found
+
+    def keep(self, wanted: Collection[bytes]) -> None:
+        """Forget what nobody watches: ``wanted`` are the filters of the subscribers, b"" for none."""
+        for filters in [each for each in self._selections if each not in wanted]:
+            del self._selections[filters]
+        if b"" not in wanted:
+            self._altered.clear()
+            self.due = None
+            self.rest = False
+
+    def tables(self) -> tuple["ListTable", ...]:
+        """This table, and those for subscribers with filters."""
+        return (self, *self._selections.values())
+
+    def soonest(self) -> float | None:
+        """When something of these is due next."""
+        if not self._selections:
+            return self.due
+        return min([each.due for each in self.tables() if each.due is not None], default=None)
 
     # ------------------------------------------------------------------ what is told
 
@@ -302,82 +343,57 @@ class ListTable:
         )
 
 
-@implementer(IEventPackage)
-class ListPackage:
-    """An event package applied to the resources of a list, to whose AOR the subscription is.
+class FilteredTable(ListTable):
+    """A table of a list as filters leave the states in it."""
 
-    ``tables`` has the table of each list by its AOR, the name of the package and the watcher:
-    whose they are has been decided before they were made.
-    """
+    __slots__ = ("_filters", "_heard", "_held")
 
-    content_types: tuple[str, ...] = (MULTIPART,)
-    #: The types of bodies that an initial SUBSCRIBE may have (RFC 5367 §4).
-    subscribe_types = (LISTS_TYPE,)
-    partial = True
+    def __init__(self, uri: str, token: str, interval: float, limit: int, filters: bytes) -> None:
+        super().__init__(uri, token, interval, limit)
+        self._filters = filters
+        #: By AOR the state that is told, before any filter, where it is one for triggers.
+        self._heard: dict[str, bytes] = {}
+        #: Newer ones, for which no trigger has happened.
+        self._held: dict[str, EntryState] = {}
 
-    def __init__(
-        self, inner: IEventPackage, tables: Mapping[str, Mapping[tuple[str, str], ListTable]]
-    ) -> None:
-        self.inner = inner
-        self.name: str = inner.name
-        # "The default, when no duration is specified, is taken from the underlying event
-        # package." (RFC 4662 §4.2)
-        self.default_expires: int = inner.default_expires
-        self._tables = tables
+    def set_entries(
+        self, name: tuple[ListName, ...], entries: Iterable[ListEntry], now: float
+    ) -> tuple[list[str], list[str]]:
+        """Make these the entries of the list."""
+        joined, gone = super().set_entries(name, entries, now)
+        for aor in gone:
+            self._heard.pop(aor, None)
+            self._held.pop(aor, None)
+        return joined, gone
 
-    def recognizes(self, state: ResourceState) -> bool:
-        """Whether there is such a list."""
-        return state.aor in self._tables
+    def tell(self, aor: str, state: EntryState, now: float) -> bool:
+        """Take what the filter for an AOR leaves, if it is what its triggers wait for."""
+        chosen = None
+        if state.state == "active" and state.body:
+            chosen = filtering_in(self._filters, aor, self.uri)
+        triggers = () if chosen is None else chosen.triggers
+        self._held.pop(aor, None)
+        before = self._heard.pop(aor, None)
+        if triggers:
+            if before is not None and not triggered(before, state.body, triggers):
+                self._heard[aor] = before
+                self._held[aor] = state
+                return False
+            self._heard[aor] = state.body
+        return super().tell(aor, self._left(aor, state), now)
 
-    def authorize(self, state: ResourceState, watcher: str, now: float) -> Decision:
-        """Who has a table sees it; what is in it is for each presentity to say."""
-        if (self.name, watcher) in self._tables.get(state.aor, ()):
-            return Decision("allow", watcher)
-        return Decision("block", "")
+    def _left(self, aor: str, state: EntryState) -> EntryState:
+        chosen = None
+        if state.state == "active" and state.body:
+            chosen = filtering_in(self._filters, aor, self.uri)
+        if chosen is None or chosen.what is None:
+            return state
+        return state._replace(body=filtered(Body(state.content_type, state.body), chosen.what).data)
 
-    def affected(self, changes: ChangeSet) -> bool:
-        """No record of the list's own AOR is shown."""
-        return False
-
-    def reauthorizes(self, changes: ChangeSet) -> bool:
-        """Lists end their subscriptions themselves."""
-        return False
-
-    def full(
-        self, state: ResourceState, permissions: Hashable, content_type: str, now: float
-    ) -> Body:
-        """Full state of the list."""
-        table = self._table(state, permissions)
-        return ListTable("", "").full(now) if table is None else table.full(now)
-
-    def changed(
-        self,
-        state: ResourceState,
-        permissions: Hashable,
-        content_type: str,
-        changes: ChangeSet,
-        now: float,
-    ) -> Body | None:
-        """Nothing: ``passed`` tells what has been altered when it is due."""
-        return None
-
-    def passed(
-        self, state: ResourceState, permissions: Hashable, content_type: str, now: float
-    ) -> Body | None:
-        """What has been altered since the last notification."""
-        table = self._table(state, permissions)
-        if table is None or table.due is None or table.due > now:
-            return None
-        return table.partial(now)
-
-    def boundary(self, state: ResourceState, now: float) -> float | None:
-        """When the next notification is due."""
-        times = [
-            table.due
-            for (name, _), table in self._tables.get(state.aor, {}).items()
-            if name == self.name and table.due is not None
-        ]
-        return min(times, default=None)
-
-    def _table(self, state: ResourceState, permissions: Hashable) -> ListTable | None:
-        return self._tables.get(state.aor, {}).get((self.name, str(permissions)))
+    def full(self, now: float) -> Body:
+        """The whole table as it is now, whatever the triggers wait for (RFC 4660 §5.3.1)."""
+        held, self._held = self._held, {}
+        for aor, state in held.items():
+            self._heard[aor] = state.body
+            self._rows[aor].state = self._left(aor, state)
+        return super().full(now)

@@ -208,7 +208,10 @@ class Subscribing:
         content_type, body = usage.content_type, usage.body
         if request.body:
             # Without a body, the client "does not wish to update the filters" (RFC 4660 §5.2.2).
-            content_type, body = self._body(request, package, usage.aor, usage.body)
+            kept = usage.body if usage.content_type == FILTER_TYPE else b""
+            content_type, body = self._body(request, package, usage.aor, kept)
+            if body and usage.body and (content_type == FILTER_TYPE) != bool(kept):
+                raise SIPError(415, text=f"no {content_type[:80]} in place of what it has")
         # SUBSCRIBE is a target refresh request (RFC 6665 §3.1); the route set stays.
         target = self._target(request) or usage.remote_target
         cseq = request.cseq.number

@@ -177,12 +177,12 @@ class ListWorld(World):
         """Alice's list ``friends``."""
         self.put("resource-lists", resource_lists(*users, more=more))
 
-    def publish(self, phone: Phone, note: str, etag: str = "") -> str:
+    def publish(self, phone: Phone, note: str, etag: str = "", basic: str = "open") -> str:
         """Publish; the entity-tag."""
         headers = {"Event": ["presence"], "Content-Type": ["application/pidf+xml"]}
         if etag:
             headers["SIP-If-Match"] = [etag]
-        response = phone.ask("PUBLISH", phone.aor, headers, pidf(phone.user, note))
+        response = phone.ask("PUBLISH", phone.aor, headers, pidf(phone.user, note, basic))
         assert response.status == 200, response
         return response.get("SIP-ETag") or ""
 

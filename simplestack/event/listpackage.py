@@ -1,0 +1,116 @@
+"""The template of RFC 4662: an event package applied to the resources of a list."""
+
+from collections.abc import Hashable, Mapping
+from typing import Final
+
+from zope.interface import implementer
+
+from simplestack.event.filtering import MEDIA_TYPE as FILTER_TYPE
+from simplestack.event.lists import MULTIPART, ListTable
+from simplestack.interfaces import Body, Decision, IEventPackage
+from simplestack.state import ChangeSet, ResourceState, Subscription
+
+__all__ = ["ListPackage"]
+
+LISTS_TYPE: Final = "application/resource-lists+xml"
+
+
+@implementer(IEventPackage)
+class ListPackage:
+    """An event package applied to the resources of a list, to whose AOR the subscription is.
+
+    ``tables`` has the table of each list by its AOR, the name of the package and the watcher:
+    whose they are has been decided before they were made.
+    """
+
+    content_types: tuple[str, ...] = (MULTIPART,)
+    #: The types of bodies that an initial SUBSCRIBE may have (RFC 5367 §4).
+    subscribe_types: tuple[str, ...] = (LISTS_TYPE,)
+    partial = True
+
+    def __init__(
+        self, inner: IEventPackage, tables: Mapping[str, Mapping[tuple[str, str], ListTable]]
+    ) -> None:
+        self.inner = inner
+        self.name: str = inner.name
+        # "The default, when no duration is specified, is taken from the underlying event
+        # package." (RFC 4662 §4.2)
+        self.default_expires: int = inner.default_expires
+        if FILTER_TYPE in getattr(inner, "subscribe_types", ()):
+            self.subscribe_types = (LISTS_TYPE, FILTER_TYPE)
+        self._tables = tables
+
+    def narrowed(self, permissions: Hashable, subscription: Subscription) -> Hashable:
+        """What filters leave of the list (RFC 4660 §4): the watcher, and the filters."""
+        if subscription.content_type != FILTER_TYPE:
+            return permissions
+        return permissions, subscription.body
+
+    def recognizes(self, state: ResourceState) -> bool:
+        """Whether there is such a list."""
+        return state.aor in self._tables
+
+    def authorize(self, state: ResourceState, watcher: str, now: float) -> Decision:
+        """Who has a table sees it; what is in it is for each presentity to say."""
+        if (self.name, watcher) in self._tables.get(state.aor, ()):
+            return Decision("allow", watcher)
+        return Decision("block", "")
+
+    def affected(self, changes: ChangeSet) -> bool:
+        """No record of the list's own AOR is shown."""
+        return False
+
+    def reauthorizes(self, changes: ChangeSet) -> bool:
+        """Lists end their subscriptions themselves."""
+        return False
+
+    def full(
+        self, state: ResourceState, permissions: Hashable, content_type: str, now: float
+    ) -> Body:
+        """Full state of the list."""
+        table = self._table(state, permissions, now)
+        return ListTable("", "").full(now) if table is None else table.full(now)
+
+    def changed(
+        self,
+        state: ResourceState,
+        permissions: Hashable,
+        content_type: str,
+        changes: ChangeSet,
+        now: float,
+    ) -> Body | None:
+        """Nothing: ``passed`` tells what has been altered when it is due."""
+        return None
+
+    def passed(
+        self, state: ResourceState, permissions: Hashable, content_type: str, now: float
+    ) -> Body | None:
+        """What has been altered since the last notification."""
+        table = self._table(state, permissions, now)
+        if table is None or table.due is None or table.due > now:
+            return None
+        return table.partial(now)
+
+    def boundary(self, state: ResourceState, now: float) -> float | None:
+        """When the next notification is due."""
+        times = []
+        for (name, watcher), table in self._tables.get(state.aor, {}).items():
+            if name != self.name:
+                continue
+            if len(table.tables()) > 1:
+                table.keep(
+                    [
+                        each.body if each.content_type == FILTER_TYPE else b""
+                        for each in state.subscriptions.values()
+                        if each.watcher == watcher and each.package == name
+                    ]
+                )
+            due = table.soonest()
+            if due is not None:
+                times.append(due)
+        return min(times, default=None)
+
+    def _table(self, state: ResourceState, permissions: Hashable, now: float) -> ListTable | None:
+        watcher, filters = permissions if isinstance(permissions, tuple) else (permissions, b"")
+        table = self._tables.get(state.aor, {}).get((self.name, str(watcher)))
+        return table.selection(filters, now) if table is not None and filters else table
