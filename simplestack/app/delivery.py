@@ -1,7 +1,7 @@
 """Sends the NOTIFY requests of all AORs, and tells of their fate."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -38,7 +38,7 @@ class Ways(Protocol):
 class Delivery:
     """Finds the flow for each NOTIFY, starts its transaction, reports the final response."""
 
-    log = Logger()
+    log: ClassVar[Logger] = Logger()
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """SIP requests: the checks of a user agent server, then a turn."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -47,7 +47,7 @@ class ListTurns(Protocol):
 class SIPService:
     """Takes requests from the transaction layer and starts their turns."""
 
-    log = Logger()
+    log: ClassVar[Logger] = Logger()
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ missing, and is called again from its start when that has come.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -77,7 +77,7 @@ class Attendant(Protocol):
 class Turns:
     """Runs the turns of requests, of the clock, and of failed notifications."""
 
-    log = Logger()
+    log: ClassVar[Logger] = Logger()
 
     def __init__(
         self,

@@ -145,7 +145,7 @@ class Notifier(Telling):
     def awaits(self, subscription_id: str, cseq: int) -> bool:
         """Whether this is the NOTIFY of its dialog that is not answered yet."""
         usage = self._usages.get(subscription_id)
-        return usage is not None and usage.dialog.outstanding is usage and usage.dialog.cseq == cseq
+        return usage is not None and usage.dialog.waits_for(usage) and usage.dialog.cseq == cseq
 
     def abandon(self) -> None:
         """Send no NOTIFY again that is not answered yet: others come from who takes over.
@@ -156,7 +156,7 @@ class Notifier(Telling):
             request = usage.dialog.request
             if (
                 request is not None
-                and usage.dialog.outstanding is usage
+                and usage.dialog.waits_for(usage)
                 and (not usage.closing or usage.subscription.id in self.state.ended)
             ):
                 request.abandon()
@@ -169,14 +169,17 @@ class Notifier(Telling):
         The answer to another NOTIFY than the one that waits changes nothing.  After a failure (``ok`` is false) the subscription gets full state next time.
         """
         usage = self._usages.get(subscription_id)
-        if usage is None or usage.dialog.outstanding is not usage or usage.dialog.cseq != cseq:
+        if usage is None:
             return []
         dialog = usage.dialog
+        if not dialog.waits_for(usage) or dialog.cseq != cseq:
+            return []
         dialog.outstanding = dialog.request = None
         if not ok:
             usage.stale = True
         elif usage.trail is not None:
             usage.trail.knows(usage.sent.partition("-")[0])
+        requests: list[NotifyRequest] = []
         usages = dialog.usages
         if len(usages) > 1:
             # The others have waited longer.
@@ -193,14 +196,12 @@ class Notifier(Telling):
                         header += each.pace.rates.text
                     if each.trail is not None:
                         notification = self._joined(each, each.trail, notification)
-                requests = [self._request(each, notification, header)]
+                requests.append(self._request(each, notification, header))
                 break
-        else:
-            requests = []
         # After its last NOTIFY nothing of a usage is left.
         if (
             usage.closing
-            and usage.dialog.outstanding is not usage
+            and not dialog.waits_for(usage)
             and usage.waiting is None
             and not usage.unreleased
         ):
@@ -219,7 +220,7 @@ class Notifier(Telling):
     def pause(self, subscription_id: str) -> None:
         """Send nothing in a dialog whose NOTIFY has got a Retry-After, until ``resume``."""
         usage = self._usages.get(subscription_id)
-        if usage is not None and usage.dialog.outstanding is usage:
+        if usage is not None and usage.dialog.waits_for(usage):
             usage.dialog.paused = True
 
     def resume(self, subscription_id: str, now: float) -> list[NotifyRequest]:

@@ -34,6 +34,10 @@ class Dialog:
         self.paused = False
         self.usages: tuple[Usage, ...] = ()
 
+    def waits_for(self, usage: "Usage") -> bool:
+        """Whether the NOTIFY that is not answered yet is of this usage."""
+        return self.outstanding is usage
+
 
 class Usage:
     """The live end of one subscription."""

@@ -40,7 +40,8 @@ from simplestack.sip.fields import (
     parse_warning,
     split_list,
 )
-from simplestack.sip.headers import COMMA_LISTS, canonical
+from simplestack.sip.grammar import remember
+from simplestack.sip.headers import COMMA_LISTS, COMPACT, canonical
 
 __all__ = ["HeaderFields"]
 
@@ -59,11 +60,23 @@ class HeaderFields:
     a field is missing that every message has.
     """
 
-    __slots__ = ("_top_via", "headers")
+    __slots__ = ("_headers", "_top_via", "_unread")
 
-    headers: dict[str, list[str]]
-    # Its branch is in no other message, so this field is kept where it was read.
-    _top_via: Via | None
+    def __init__(self, headers: dict[str, list[str]]) -> None:
+        self._headers = headers
+        # Lines that were not divided yet: what is asked of the 200 to a NOTIFY is its first Via
+        # and its CSeq.
+        self._unread = ""
+        # Its branch is in no other message, so this field is kept where it was read.
+        self._top_via: Via | None = None
+
+    @property
+    def headers(self) -> dict[str, list[str]]:
+        """The raw values by canonical name."""
+        if self._unread:
+            self._headers = _divided(self._unread)
+            self._unread = ""
+        return self._headers
 
     def get(self, name: str) -> str | None:
         """The first raw value of a header field, None if it is not there."""
@@ -94,12 +107,32 @@ class HeaderFields:
         if name in self.headers:
             self.headers[name].insert(0, value)
         else:
-            self.headers = {name: [value], **self.headers}
+            self._headers = {name: [value], **self.headers}
 
     def remove(self, name: str) -> None:
         """Remove a header field, if it is there."""
         self._top_via = None
         self.headers.pop(canonical(name), None)
+
+    def first(self, name: str) -> str | None:
+        """The first raw value of a header field by its canonical name, as `get` gives it.
+
+        Of a message that was received this may leave the others unread.
+        """
+        text = self._unread
+        if not text:
+            values = self._headers.get(name)
+            return values[0] if values else None
+        at = text.find(f"\r\n{name}: ")
+        if at < 0:
+            # Written otherwise, or not there?
+            lower = text.lower()
+            if not any(spelling in lower for spelling in _spellings(name)):
+                return None
+            return self.get(name)
+        at += len(name) + 4
+        end = text.find("\r\n", at)
+        return (text[at:end] if end >= 0 else text[at:]).strip(" \t")
 
     # A field that may come once: None where it is not there. What every request asks for does
     # without the call.
@@ -326,3 +359,19 @@ class HeaderFields:
                 for value in self.headers.get(name, ())
             ]
         )
+
+
+@remember(64)
+def _spellings(name: str) -> tuple[str, ...]:
+    """What a line begins with that has this field, in lower case: its name, its compact form."""
+    compact = [short for short, full in COMPACT.items() if full == name]
+    return tuple([f"\r\n{spelling}:" for spelling in (name.lower(), *compact)])
+
+
+def _divided(text: str) -> dict[str, list[str]]:
+    """The header fields of lines that are known to be such."""
+    headers: dict[str, list[str]] = {}
+    for line in text.split("\r\n")[1:]:
+        name, _, value = line.partition(":")
+        headers.setdefault(canonical(name), []).append(value.strip(" \t"))
+    return headers

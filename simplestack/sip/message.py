@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from simplestack.sip.errors import REASONS, ParseError, SIPError
 from simplestack.sip.fields import WarningValue, parse_name_addr
-from simplestack.sip.grammar import TOKEN, integer, is_token, remember
+from simplestack.sip.grammar import TOKEN, integer, is_token
 from simplestack.sip.headerfields import HeaderFields
-from simplestack.sip.headers import COMPACT, KNOWN, canonical
+from simplestack.sip.headers import KNOWN, canonical
 from simplestack.sip.uri import Uri, parse_uri
 from simplestack.sip.validation import METHODS, validate_request, validate_response
 
@@ -61,9 +61,8 @@ class Message(HeaderFields):
     __slots__ = ("body",)
 
     def __init__(self, headers: dict[str, list[str]] | None = None, body: bytes = b"") -> None:
-        self.headers: dict[str, list[str]] = {} if headers is None else headers
+        super().__init__({} if headers is None else headers)
         self.body = body
-        self._top_via = None
 
     def start_line(self) -> str:
         """The first line, without its line end."""
@@ -102,9 +101,7 @@ class Request(Message):
     ) -> None:
         self.method = method
         self.uri = uri
-        self.headers = {} if headers is None else headers
-        self.body = body
-        self._top_via = None
+        super().__init__(headers, body)
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.uri}>"
@@ -160,7 +157,7 @@ class Response(Message):
     nobody wants more than its first Via and its CSeq.
     """
 
-    __slots__ = ("_unread", "reason", "status")
+    __slots__ = ("reason", "status")
 
     def __init__(
         self,
@@ -171,35 +168,7 @@ class Response(Message):
     ) -> None:
         self.status = status
         self.reason = REASONS.get(status, "") if reason is None else reason
-        self.headers = {} if headers is None else headers
-        self.body = body
-        self._top_via = None
-        self._unread = ""
-
-    if not TYPE_CHECKING:  # or it would pass for having any attribute
-
-        def __getattr__(self, name):
-            """Called where an attribute has no value yet."""
-            if name != "headers":
-                raise AttributeError(name)
-            headers = self.headers = _fields(self._unread)
-            self._unread = ""
-            return headers
-
-    def first(self, name: str) -> str | None:
-        """The first raw value of a header field by its canonical name, as `get` gives it."""
-        text = self._unread
-        at = text.find(f"\r\n{name}: ")
-        if at < 0:
-            if text:
-                # Written otherwise, or not there?
-                lower = text.lower()
-                if not any(spelling in lower for spelling in _spellings(name)):
-                    return None
-            return self.get(name)
-        at += len(name) + 4
-        end = text.find("\r\n", at)
-        return (text[at:end] if end >= 0 else text[at:]).strip(" \t")
+        super().__init__(headers, body)
 
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.reason}>"
@@ -305,29 +274,8 @@ def _plain_response(data: bytes, limits: Limits) -> Response | None:
         return None
     status, reason, fields = match.groups()
     response = Response(int(status), reason.decode("utf-8", "surrogateescape"))
-    del response.headers
     response._unread = fields.decode("utf-8", "surrogateescape")
     return response
-
-
-@remember(64)
-def _spellings(name: str) -> tuple[str, ...]:
-    """What a line begins with that has this field, in lower case: its name, its compact form."""
-    return tuple(
-        [
-            f"\r\n{spelling}:"
-            for spelling in (name.lower(), *[c for c, full in COMPACT.items() if full == name])
-        ]
-    )
-
-
-def _fields(text: str) -> dict[str, list[str]]:
-    """The header fields of lines that are known to be such."""
-    headers: dict[str, list[str]] = {}
-    for line in text.split("\r\n")[1:]:
-        name, _, value = line.partition(":")
-        headers.setdefault(canonical(name), []).append(value.strip(" \t"))
-    return headers
 
 
 def _mended(text: str, limits: Limits) -> Request | Response | None:

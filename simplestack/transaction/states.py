@@ -19,13 +19,13 @@ __all__ = [
     "NON_INVITE_CLIENT",
     "NON_INVITE_SERVER",
     "Action",
+    "Compiled",
     "Do",
     "Event",
     "Machine",
     "Row",
     "State",
     "Table",
-    "compiled",
 ]
 
 
@@ -551,19 +551,26 @@ Table: TypeAlias = tuple[tuple[tuple[tuple["Do", ...], State], ...], ...]
 Do: TypeAlias = Callable[[Any, Any, float], None]
 
 
-def compiled(machine: Machine, transaction: type) -> tuple[tuple[Do, ...], Table]:
-    """The functions of the initial row and the table for fast dispatch.
+class Compiled:
+    """A machine for fast dispatch: the methods of a class of transactions in place of the actions.
 
-    An action is the method of the transaction class by its name: START_J is ``_start_j``.  States
-    and events that the machine does not have are ignored.
+    An action is the method by its name: START_J is ``_start_j``.  States and events that the
+    machine does not have are ignored.
     """
 
-    def functions(row: Row) -> tuple[Do, ...]:
-        return tuple([getattr(transaction, f"_{action.name.lower()}") for action in row.actions])
+    __slots__ = ("entry", "initial", "table")
 
-    rows = []
-    for state in State:
-        ignored = Row((), state)
-        row = [machine.table.get((state, event), ignored) for event in Event]
-        rows.append(tuple([(functions(entry), entry.state) for entry in row]))
-    return functions(machine.initial), tuple(rows)
+    def __init__(self, machine: Machine, transaction: type) -> None:
+        def functions(row: Row) -> tuple[Do, ...]:
+            return tuple(
+                [getattr(transaction, f"_{action.name.lower()}") for action in row.actions]
+            )
+
+        self.initial = machine.initial.state
+        self.entry = functions(machine.initial)
+        rows = []
+        for state in State:
+            ignored = Row((), state)
+            row = [machine.table.get((state, event), ignored) for event in Event]
+            rows.append(tuple([(functions(entry), entry.state) for entry in row]))
+        self.table: Table = tuple(rows)

@@ -8,7 +8,7 @@ methods named like an action of the tables carry it out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from simplestack.sip.errors import SIPError
 from simplestack.sip.fields import Via, parse_name_addr
@@ -20,12 +20,9 @@ from simplestack.transaction.states import (
     INVITE_SERVER,
     NON_INVITE_CLIENT,
     NON_INVITE_SERVER,
-    Do,
+    Compiled,
     Event,
-    Machine,
     State,
-    Table,
-    compiled,
 )
 from simplestack.transaction.timers import Alarm
 
@@ -69,6 +66,7 @@ class ClientTransaction:
         "_data",
         "_done",
         "_layer",
+        "_machine",
         "_others",
         "failure",
         "flow",
@@ -77,19 +75,9 @@ class ClientTransaction:
         "state",
     )
 
-    #: The events of timers B and F, and of timers A and E.
-    timeout: ClassVar[Event]
-    repetition: ClassVar[Event]
-    _initial: ClassVar[State]
-    _entry: ClassVar[tuple[Do, ...]]
-    _table: ClassVar[Table]
-
-    def __init_subclass__(cls, machine: Machine) -> None:
-        cls._initial = machine.initial.state
-        cls._entry, cls._table = compiled(machine, cls)
-
     def __init__(
         self,
+        machine: Compiled,
         layer: TransactionLayer,
         key: str,
         data: bytes,
@@ -97,26 +85,37 @@ class ClientTransaction:
         done: Done,
         others: Others | None,
     ) -> None:
+        self._machine = machine
         self._layer = layer
         self.key = key
         self._data = data
         self.flow = flow
         self._done: Done | None = done
         self._others = others
-        self.state = self._initial
+        self.state = machine.initial
         self.failure: Failure | None = None
         self._attempt = 0
         #: When the request is to be sent again; infinite once that is over.
         self.repeat_at = _NEVER
 
+    @property
+    def timeout(self) -> Event:
+        """The event of timer B or F."""
+        raise NotImplementedError
+
+    @property
+    def repetition(self) -> Event:
+        """The event of timer A or E."""
+        raise NotImplementedError
+
     def start(self, now: float) -> None:
         """Do what the entry into the machine asks for."""
-        for action in self._entry:
+        for action in self._machine.entry:
             action(self, None, now)
 
     def handle(self, event: Event, response: Response | None, now: float) -> None:
         """Let an event happen: what the table says."""
-        actions, self.state = self._table[self.state][event]
+        actions, self.state = self._machine.table[self.state][event]
         for action in actions:
             action(self, response, now)
         if self.state is _TERMINATED:
@@ -135,7 +134,7 @@ class ClientTransaction:
             self.state = _TERMINATED
             self._layer.forget_client(self)
 
-    def _send_request(self, response: None, now: float) -> None:
+    def _send_request(self, response: Response | None, now: float) -> None:
         self.flow.send(self._data)
 
     def _repeat(self, response: Response | None, now: float) -> None:
@@ -153,18 +152,18 @@ class ClientTransaction:
             self._done = None
             done(response, now)
 
-    def _inform_timeout(self, response: None, now: float) -> None:
+    def _inform_timeout(self, response: Response | None, now: float) -> None:
         self.failure = "timeout"
         self._layer.forget_client(self)
         self._finish(None, now)
 
-    def _inform_transport(self, response: None, now: float) -> None:
+    def _inform_transport(self, response: Response | None, now: float) -> None:
         self.failure = "transport"
         self._layer.forget_client(self)
         self._finish(None, now)
 
 
-class NonInviteClientTransaction(ClientTransaction, machine=NON_INVITE_CLIENT):
+class NonInviteClientTransaction(ClientTransaction):
     """A request other than INVITE that we send (RFC 3261 §17.1.2).
 
     Once it has its final response over UDP the layer keeps the key alone until timer K fires.
@@ -172,8 +171,26 @@ class NonInviteClientTransaction(ClientTransaction, machine=NON_INVITE_CLIENT):
 
     __slots__ = ()
 
-    timeout = Event.TIMER_F
-    repetition = Event.TIMER_E
+    def __init__(
+        self,
+        layer: TransactionLayer,
+        key: str,
+        data: bytes,
+        flow: Flow,
+        done: Done,
+        others: Others | None,
+    ) -> None:
+        super().__init__(_NON_INVITE_CLIENT, layer, key, data, flow, done, others)
+
+    @property
+    def timeout(self) -> Event:
+        """Timer F."""
+        return Event.TIMER_F
+
+    @property
+    def repetition(self) -> Event:
+        """Timer E."""
+        return Event.TIMER_E
 
     def _start_e(self, response: Response | None, now: float) -> None:
         if not self.flow.reliable:
@@ -197,13 +214,10 @@ class NonInviteClientTransaction(ClientTransaction, machine=NON_INVITE_CLIENT):
             self._layer.client_completed(self.key, now)
 
 
-class InviteClientTransaction(ClientTransaction, machine=INVITE_CLIENT):
+class InviteClientTransaction(ClientTransaction):
     """An INVITE that we send (RFC 3261 §17.1.1)."""
 
     __slots__ = ("_timer_c",)
-
-    timeout = Event.TIMER_B
-    repetition = Event.TIMER_A
 
     def __init__(
         self,
@@ -214,8 +228,18 @@ class InviteClientTransaction(ClientTransaction, machine=INVITE_CLIENT):
         done: Done,
         others: Others | None,
     ) -> None:
-        super().__init__(layer, key, data, flow, done, others)
+        super().__init__(_INVITE_CLIENT, layer, key, data, flow, done, others)
         self._timer_c: Alarm | None = None
+
+    @property
+    def timeout(self) -> Event:
+        """Timer B."""
+        return Event.TIMER_B
+
+    @property
+    def repetition(self) -> Event:
+        """Timer A."""
+        return Event.TIMER_A
 
     def _start_a(self, response: Response | None, now: float) -> None:
         if not self.flow.reliable:
@@ -277,6 +301,7 @@ class ServerTransaction:
     __slots__ = (
         "_last",
         "_layer",
+        "_machine",
         "failure",
         "flow",
         "key",
@@ -286,19 +311,16 @@ class ServerTransaction:
         "via",
     )
 
-    #: The event of timer G.
-    repetition: ClassVar[Event] = Event.TIMER_G
-    _initial: ClassVar[State]
-    _entry: ClassVar[tuple[Do, ...]]
-    _table: ClassVar[Table]
-
-    def __init_subclass__(cls, machine: Machine) -> None:
-        cls._initial = machine.initial.state
-        cls._entry, cls._table = compiled(machine, cls)
-
     def __init__(
-        self, layer: TransactionLayer, key: str, request: Request, via: Via, flow: Flow
+        self,
+        machine: Compiled,
+        layer: TransactionLayer,
+        key: str,
+        request: Request,
+        via: Via,
+        flow: Flow,
     ) -> None:
+        self._machine = machine
         self._layer = layer
         self.key = key
         self.request = request
@@ -306,12 +328,17 @@ class ServerTransaction:
         self.via = via
         #: The flow that the request came by.
         self.flow = flow
-        self.state = self._initial
+        self.state = machine.initial
         #: The last response, as it was sent.
         self._last: bytes | None = None
         self.failure: Failure | None = None
         #: When the response is to be sent again, of INVITE; infinite once that is over.
         self.repeat_at = _NEVER
+
+    @property
+    def repetition(self) -> Event:
+        """The event of timer G."""
+        return Event.TIMER_G
 
     @property
     def branch(self) -> str:
@@ -325,12 +352,12 @@ class ServerTransaction:
 
     def start(self, now: float) -> None:
         """Do what the entry into the machine asks for; the request goes to the user."""
-        for action in self._entry:
+        for action in self._machine.entry:
             action(self, None, now)
 
     def handle(self, event: Event, message: Request | None, now: float) -> None:
         """Let an event happen: what the table says."""
-        actions, self.state = self._table[self.state][event]
+        actions, self.state = self._machine.table[self.state][event]
         for action in actions:
             action(self, message, now)
         if self.state is _TERMINATED:
@@ -344,7 +371,7 @@ class ServerTransaction:
         INVITE may be passed again, unchanged, until its ACK has come (RFC 6026 §7.1).  Raises
         ValueError, and nothing has happened, if the response can't be put on the wire.
         """
-        actions, state = self._table[self.state][self._classify(response.status)]
+        actions, state = self._machine.table[self.state][self._classify(response.status)]
         if not actions:
             return False
         data = response.to_bytes()
@@ -406,13 +433,18 @@ class ServerTransaction:
         self._layer.undeliverable += 1
 
 
-class NonInviteServerTransaction(ServerTransaction, machine=NON_INVITE_SERVER):
+class NonInviteServerTransaction(ServerTransaction):
     """A request other than INVITE that we answer (RFC 3261 §17.2.2, RFC 4320).
 
     Once it is answered over UDP the layer keeps the bytes of the response in its place.
     """
 
     __slots__ = ()
+
+    def __init__(
+        self, layer: TransactionLayer, key: str, request: Request, via: Via, flow: Flow
+    ) -> None:
+        super().__init__(_NON_INVITE_SERVER, layer, key, request, via, flow)
 
     def _classify(self, status: int) -> Event:
         if status >= 300:
@@ -440,7 +472,7 @@ class NonInviteServerTransaction(ServerTransaction, machine=NON_INVITE_SERVER):
             layer.server_completed(self.key, self._last or b"", now)
 
 
-class InviteServerTransaction(ServerTransaction, machine=INVITE_SERVER):
+class InviteServerTransaction(ServerTransaction):
     """An INVITE that we answer (RFC 3261 §17.2.1, RFC 6026 §7.1)."""
 
     __slots__ = ("_attempt",)
@@ -448,7 +480,7 @@ class InviteServerTransaction(ServerTransaction, machine=INVITE_SERVER):
     def __init__(
         self, layer: TransactionLayer, key: str, request: Request, via: Via, flow: Flow
     ) -> None:
-        super().__init__(layer, key, request, via, flow)
+        super().__init__(_INVITE_SERVER, layer, key, request, via, flow)
         self._attempt = 0
 
     def _classify(self, status: int) -> Event:
@@ -503,3 +535,9 @@ class InviteServerTransaction(ServerTransaction, machine=INVITE_SERVER):
     def _inform_timeout(self, message: Request | None, now: float) -> None:
         self.failure = "timeout"
         self._layer.unacknowledged += 1
+
+
+_NON_INVITE_CLIENT = Compiled(NON_INVITE_CLIENT, NonInviteClientTransaction)
+_INVITE_CLIENT = Compiled(INVITE_CLIENT, InviteClientTransaction)
+_NON_INVITE_SERVER = Compiled(NON_INVITE_SERVER, NonInviteServerTransaction)
+_INVITE_SERVER = Compiled(INVITE_SERVER, InviteServerTransaction)

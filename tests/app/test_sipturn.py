@@ -2,6 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from simplestack.app.sipturn import SIPService
 from simplestack.sip.message import Request, Response, parse_message
 from simplestack.transaction.transaction import ServerTransaction
 from tests.app.world import World
@@ -161,13 +162,16 @@ class ChecksTests(SynchronousTestCase):
     def test_fault(self) -> None:
         """A fault of ours is 500 and a log entry, and the next request is served."""
 
-        def fails(request: Request) -> str:
-            raise ZeroDivisionError("place")
+        class Failing:
+            def turn(
+                self, service: SIPService, request: Request, transaction: object, aor: str
+            ) -> None:
+                raise ZeroDivisionError("turn")
 
-        patch = self.patch(self.world.core.sip.placing, "place", fails)
+        before, self.world.core.sip.lists = self.world.core.sip.lists, Failing()
         self.assertEqual(self.ask("SUBSCRIBE", ALICE, "Event: presence").status, 500)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        patch.restore()
+        self.world.core.sip.lists = before
         self.assertEqual(self.ask("SUBSCRIBE", ALICE, "Event: presence").status, 401)
 
     def test_acknowledgement(self) -> None:

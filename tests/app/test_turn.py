@@ -2,8 +2,10 @@
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from simplestack.app.turn import RETRY_AFTER
+from simplestack.interfaces import Identifiers, IEventPackage, IRole
 from simplestack.outcome import Incoming, Outcome
 from simplestack.roles.registrar import Registrar
 from simplestack.sip.message import Request, Response
@@ -277,27 +279,33 @@ class OrderTests(TurnCase):
         self.assertEqual([len(answer.contacts) for answer in answers], [1, 2, 3, 4, 5])
 
 
-class Faulty(Registrar):
+@implementer(IRole)
+class Faulty:
     """A registrar with a fault."""
 
+    name = "faulty"
+    methods = frozenset({"REGISTER"})
+    packages: tuple[IEventPackage, ...] = ()
+    usages: tuple[object, ...] = ()
+
     def __init__(self) -> None:
-        super().__init__()
+        self._registrar = Registrar()
         self.fail_decide = False
         self.fail_expire = False
 
     def decide(
-        self, incoming: Incoming, state: ResourceState, now: float, identifiers: object
+        self, incoming: Incoming, state: ResourceState, now: float, identifiers: Identifiers
     ) -> Outcome[Response]:
         """Decide, or fail."""
         if self.fail_decide:
             raise ZeroDivisionError("decide")
-        return super().decide(incoming, state, now, identifiers)  # type: ignore[arg-type]  # passed on
+        return self._registrar.decide(incoming, state, now, identifiers)
 
     def expire(self, state: ResourceState, now: float) -> ChangeSet:
         """Expire, or fail."""
         if self.fail_expire and state.aor == ALICE:
             raise ZeroDivisionError("expire")
-        return super().expire(state, now)
+        return self._registrar.expire(state, now)
 
 
 class FaultTests(TurnCase):

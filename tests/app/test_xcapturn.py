@@ -16,12 +16,13 @@ from zope.interface import alsoProvides
 
 from simplestack.documents.presrules import set_handling
 from simplestack.documents.xcaperror import parse_conflict_report
-from simplestack.event.notifier import NotifyRequest
 from simplestack.roles.presence import PresenceAgent
 from simplestack.sip.fields import parse_challenge
+from simplestack.sip.uri import Uri
 from simplestack.state import ChangeSet, Document, Subscription
 from simplestack.store.memory import MemoryStore
 from simplestack.store.sql import SQLStore
+from simplestack.transaction.flow import Flow
 from tests.app.xcapworld import PASSWORD, Answer, Client, XCAPWorld, credential
 from tests.event.records import subscription
 
@@ -130,8 +131,8 @@ class TurnTests(SynchronousTestCase):
             expires_at=world.now + 3600,
         )
         memory(world).commit(ChangeSet("sip:bill@example.com", [waiting]))
-        sent: list[NotifyRequest] = []
-        world.core.turns.delivery = Sent(sent)  # type: ignore[assignment]  # a spy
+        ways = NoWays()
+        world.core.connect(ways)
         rules = allow("sip:joe@example.com")
         uri = "/pres-rules/users/sip:bill@example.com/index"
         bill = world.client("bill")
@@ -140,13 +141,13 @@ class TurnTests(SynchronousTestCase):
         bill.channel.dataReceived(
             bill.request("PUT", uri, rules, {"Content-Type": "application/auth-policy+xml"})
         )
-        self.assertEqual(sent, [])
+        self.assertEqual(ways.wanted, [])
         memory(world).release()
         self.assertEqual(bill.answers(["PUT"])[0].status, 201)
         records = self.successResultOf(memory(world).load("sip:bill@example.com"))
         [found] = [each for each in records if isinstance(each, Subscription)]
         self.assertEqual(found.status, "active")
-        self.assertEqual([each.subscription.id for each in sent], [waiting.id])
+        self.assertEqual(ways.wanted, [waiting.remote_target])
 
     def test_global_tree(self) -> None:
         """Global documents hang on no user, and outlive a restart."""
@@ -481,15 +482,28 @@ class ServiceTests(SynchronousTestCase):
         self.assertNotEqual(changed.header("ETag"), answer.header("ETag"))
 
 
-class Sent:
-    """A delivery that keeps what is sent."""
+class NoWays:
+    """Ways that are still looked for, to every peer."""
 
-    def __init__(self, sent: list[NotifyRequest]) -> None:
-        self._sent = sent
+    def __init__(self) -> None:
+        #: Where requests would go.
+        self.wanted: list[str] = []
 
-    def send(self, aor: str, request: NotifyRequest) -> None:
-        """Take a NOTIFY."""
-        self._sent.append(request)
+    def existing(self, key: str) -> Flow | None:
+        """None."""
+        return None
+
+    def ready(self, uri: Uri, size: int = 0, prefer: str | None = None) -> Flow | None:
+        """None."""
+        return None
+
+    def flow_to(self, uri: Uri, size: int = 0, prefer: str | None = None) -> Deferred[Flow]:
+        """Never found."""
+        self.wanted.append(str(uri))
+        return Deferred()
+
+    def failed(self, flow: Flow) -> None:
+        """Nothing was sent."""
 
 
 class Watched(StringTransport):

@@ -1,0 +1,71 @@
+"""Compiles the hot floors where ``SIMPLESTACK_COMPILE=1`` is in the environment.
+
+The same sources run uncompiled: without it the package is plain Python.  What is named here is the
+way of a request from its octets to the store and back; what strangers make subclasses of, such as
+exceptions and policies, is left as it is.
+"""
+
+import os
+from glob import glob
+
+from setuptools import setup
+
+COMPILED = [
+    "simplestack/outcome.py",
+    "simplestack/state.py",
+    "simplestack/sip/fields/*.py",
+    "simplestack/sip/[!_]*.py",
+    "simplestack/transaction/[!_]*.py",
+    "simplestack/event/[!_]*.py",
+    "simplestack/roles/packages.py",
+    "simplestack/roles/presence.py",
+    "simplestack/roles/registrar.py",
+    "simplestack/roles/rules.py",
+    "simplestack/store/committer.py",
+    "simplestack/store/statements.py",
+    "simplestack/app/authentication.py",
+    "simplestack/app/deadlines.py",
+    "simplestack/app/delivery.py",
+    "simplestack/app/listturn.py",
+    "simplestack/app/placing.py",
+    "simplestack/app/resident.py",
+    "simplestack/app/sipturn.py",
+    "simplestack/app/turn.py",
+    "simplestack/net/datagram.py",
+]
+PLAIN = {
+    "simplestack/sip/errors.py",
+    "simplestack/sip/grammar.py",
+    "simplestack/transaction/diagram.py",
+}
+#: What the compiler must find to know the types.
+NEEDED = [
+    "lxml",
+    "lxml-stubs",
+    "mypy[mypyc] >= 1.15",
+    "mypy-zope >= 1.0",
+    "pyopenssl",
+    "service-identity",
+    "sqlalchemy >= 2.0",
+    "twisted >= 23.10",
+    "types-setuptools",
+    "zope.interface",
+]
+
+extensions = []
+wanted = os.environ.get("SIMPLESTACK_COMPILE", "") not in ("", "0")
+if wanted:
+    try:
+        from mypyc.build import mypycify
+    except ImportError:
+        # The first of two calls, which asks for what is needed.
+        pass
+    else:
+        sources = sorted({path for pattern in COMPILED for path in glob(pattern)} - PLAIN)
+        extensions = mypycify(
+            sources,
+            opt_level=os.environ.get("SIMPLESTACK_OPT_LEVEL", "3"),
+            multi_file="SIMPLESTACK_MULTI_FILE" in os.environ,
+        )
+
+setup(setup_requires=NEEDED if wanted and not extensions else [], ext_modules=extensions)
