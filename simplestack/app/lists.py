@@ -7,6 +7,7 @@ for, without a remote target: what its NOTIFY would say is taken here.
 
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
+from math import floor
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -203,7 +204,8 @@ class ListServer:
         resident = self._residents.get(watch.aor)
         if resident is not None:
             resident.notifier.altered(watch.package, self._clock())
-            self._deadlines.set(watch.aor, due)
+            # The wheel has whole seconds, and turns somewhere in each: at its next turn it is due.
+            self._deadlines.set(watch.aor, floor(due))
 
     def refresh(self, watch: Watch) -> None:
         """The subscriber refreshes: what has ended is tried again, what gets old renewed."""

@@ -4,6 +4,7 @@ import http.client
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from sqlalchemy import MetaData, create_engine
 
@@ -11,7 +12,7 @@ from tests.bench.account import Account
 from tests.bench.load import LoadError
 from tests.bench.messages import rules_document
 
-__all__ = ["create_users", "emptied", "put_rules"]
+__all__ = ["Put", "create_users", "emptied", "put", "put_rules"]
 
 _TYPE = "application/auth-policy+xml"
 
@@ -60,20 +61,37 @@ def emptied(store: str | None) -> Iterator[None]:
         engine.dispose()
 
 
+class Put(NamedTuple):
+    """A document to put for its owner."""
+
+    account: Account
+    auid: str
+    content_type: str
+    body: bytes
+
+
 def put_rules(port: int, accounts: list[Account], limit: float = 60.0) -> None:
-    """PUT each account's pres-rules document (RFC 5025 §9.5), authenticated with Digest."""
+    """PUT each account's pres-rules document (RFC 5025 §9.5)."""
+    put(
+        port,
+        [Put(account, "pres-rules", _TYPE, rules_document(account.domain)) for account in accounts],
+        limit,
+    )
+
+
+def put(port: int, documents: list[Put], limit: float = 60.0) -> None:
+    """PUT documents in their owners' home directories, authenticated with Digest."""
     end = time.monotonic() + limit
     connection = _connected(port, end)
-    for account in accounts:
-        path = f"/pres-rules/users/{account.aor.decode()}/index"
-        body = rules_document(account.domain)
+    for account, auid, content_type, body in documents:
+        path = f"/{auid}/users/{account.aor.decode()}/index"
         # A nonce of HTTP is another than that of SIP: this account is asked here alone.
         user = Account(
             account.index, account.username, account.domain, account.password, account.preferred
         )
         status = 0
         for _ in range(2):
-            headers = {"Content-Type": _TYPE}
+            headers = {"Content-Type": content_type}
             credentials = user.credentials(b"PUT", path.encode())
             if credentials:
                 headers["Authorization"] = credentials.decode()
@@ -88,7 +106,7 @@ def put_rules(port: int, accounts: list[Account], limit: float = 60.0) -> None:
             text = said[:200].decode("utf-8", "replace")
             raise LoadError(f"PUT {path} was answered {status}: {text}")
         if time.monotonic() > end:
-            raise LoadError(f"the rules took longer than {limit:.0f} s to put")
+            raise LoadError(f"the documents took longer than {limit:.0f} s to put")
     connection.close()
 
 
