@@ -1,5 +1,6 @@
 """The ``simplestack`` command: finds the subcommand and runs it."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -42,18 +43,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     2 stands for arguments that can't be used.  No error shows a traceback.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given or given[0] in ("-h", "--help", "help"):
+    try:
+        try:
+            return _run(given)
+        finally:
+            # What can't be written is found out here, and not when Python ends.
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _run(given: list[str]) -> int:
+    if not given:
+        sys.stderr.write("simplestack: no command is given; simplestack --help lists them\n")
+        return 2
+    if given[0] in ("-h", "--help", "help"):
         print(usage())
-        return 0 if given else 2
+        return 0
     if given[0] not in COMMANDS:
         sys.stderr.write(
             f"simplestack: there is no command {given[0]!r}; simplestack --help lists them\n"
         )
         return 2
     run: Callable[[list[str]], int] = import_module(COMMANDS[given[0]][0]).run
-    try:
-        return run(given)
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        return 141
+    return run(given)

@@ -68,6 +68,14 @@ class ArgumentsTests(SynchronousTestCase):
             self.assertRegex(err, rf"\Asimplestack {given[0]}( [a-z]+)?: ")
             self.assertEqual(err.count("\n"), 1, err)
 
+    def test_no_command(self) -> None:
+        """Without a command, or with one that there is not, it is the same."""
+        for given in ((), ("",), ("nonsense",), ("--nonsense", "x")):
+            status, out, err = call(*given)
+            self.assertEqual((status, out), (2, ""), given)
+            self.assertRegex(err, r"\Asimplestack: .*simplestack --help")
+            self.assertEqual(err.count("\n"), 1, err)
+
     def test_help(self) -> None:
         """Each command tells what it takes."""
         for command in COMMANDS:

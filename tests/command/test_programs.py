@@ -1,5 +1,6 @@
 """The commands as programs of their own: the README, signals, and what else only they show."""
 
+import os
 import re
 import signal
 import subprocess
@@ -134,6 +135,27 @@ class ProgramTests(SynchronousTestCase):
         watching.process.stdout = None
         self.program("publish", "bob", "--note", "more").line()
         self.assertEqual(watching.end(), (141, ""))
+
+    def test_nobody_reads_the_help(self) -> None:
+        """Nor does a command that has nothing to wait for, whether its output is buffered or not."""
+        for unbuffered in ("", "1"):
+            for arguments in (["--help"], ["user", "--help"], ["user", "list"], ["status"]):
+                reader, writer = os.pipe()
+                os.close(reader)
+                done = subprocess.run(
+                    [sys.executable, "-c", PROGRAM, *arguments],
+                    cwd=self.server.directory,
+                    env=environment() | {"PYTHONUNBUFFERED": unbuffered},
+                    stdout=writer,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    timeout=20,
+                    check=False,
+                )
+                os.close(writer)
+                self.assertEqual(done.stderr, "", arguments)
+                # argparse does not mind where its help goes.
+                self.assertIn(done.returncode, (0, 141) if "user" in arguments else (141,))
 
     def test_wrong_password(self) -> None:
         """One line, and a status of its own."""
