@@ -4,15 +4,9 @@ from collections.abc import Collection, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from zope.interface import implementer
-
 from simplestack.documents.errors import DocumentError
 from simplestack.documents.resourcelists import List, Service, parse_resource_lists
-from simplestack.interfaces import IApplicationUsage, Identifiers, IEventPackage, IRole
-from simplestack.outcome import Incoming, Outcome
-from simplestack.sip.errors import SIPError
-from simplestack.sip.message import Response
-from simplestack.state import ChangeSet, ResourceState
+from simplestack.roles.packages import Packages
 from simplestack.xcap.flatlist import ListLimits, target_of
 
 __all__ = ["ResourceLists", "operator_service"]
@@ -36,8 +30,7 @@ def operator_service(uri: str, document: bytes) -> Service:
     return Service(uri, None, List(None, name, lists))
 
 
-@implementer(IRole)
-class ResourceLists:
+class ResourceLists(Packages):
     """Serves lists: those of users' rls-services documents, those in SUBSCRIBE bodies, the operator's.
 
     Every event package that is served beside it can be asked for a list.  ``interval`` is the
@@ -53,9 +46,6 @@ class ResourceLists:
     """
 
     name = "lists"
-    methods: frozenset[str] = frozenset()
-    packages: tuple[IEventPackage, ...] = ()
-    usages: tuple[IApplicationUsage, ...] = ()
     #: Option tags that requests may require.
     extensions = ("eventlist", "recipient-list-subscribe")
 
@@ -73,6 +63,7 @@ class ResourceLists:
         trusted: Collection[str] = (),
         external: Collection[str] = (),
     ) -> None:
+        super().__init__(())
         self.interval = interval
         self.max_body = max_body
         self.limits = ListLimits(max_entries, _REFERENCES)
@@ -90,13 +81,3 @@ class ResourceLists:
         made = [operator_service(uri, body) for uri, body in (services or {}).items()]
         #: The operator's lists by their AORs.
         self.services: dict[str, Service] = {target_of(each.uri) or "": each for each in made}
-
-    def decide(
-        self, incoming: Incoming, state: ResourceState, now: float, identifiers: Identifiers
-    ) -> Outcome[Response]:
-        """Refuse: no method is this role's own, for SUBSCRIBE is the notifier's."""
-        raise SIPError(405)
-
-    def expire(self, state: ResourceState, now: float) -> ChangeSet:
-        """Nothing: the role has no records of its own."""
-        return ChangeSet(state.aor)

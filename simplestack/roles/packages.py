@@ -1,4 +1,4 @@
-"""Event packages that come as plug-ins and need no methods of their own."""
+"""Roles that notify and decide no request: event packages, of this server or from plug-ins."""
 
 from collections.abc import Iterable
 
@@ -15,7 +15,7 @@ __all__ = ["Packages"]
 
 @implementer(IRole)
 class Packages:
-    """Notifies the given event packages."""
+    """Notifies the given event packages; the role of those that come as plug-ins."""
 
     name = "packages"
     methods: frozenset[str] = frozenset()

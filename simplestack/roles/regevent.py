@@ -8,26 +8,16 @@ from zope.interface import implementer
 from simplestack.documents.reginfo import EVENTS, MEDIA_TYPE, Contact, RegInfo, Registration
 from simplestack.event.filtering import MEDIA_TYPE as FILTER_TYPE
 from simplestack.event.partial import versioned
-from simplestack.interfaces import (
-    Body,
-    Decision,
-    IApplicationUsage,
-    Identifiers,
-    IEventPackage,
-    IRole,
-)
-from simplestack.outcome import Incoming, Outcome
-from simplestack.sip.errors import SIPError
+from simplestack.interfaces import Body, Decision, IEventPackage
+from simplestack.roles.packages import Packages
 from simplestack.sip.grammar import parse_params
-from simplestack.sip.message import Response
 from simplestack.sip.uri import parse_uri
 from simplestack.state import Binding, ChangeSet, Removed, ResourceState
 
 __all__ = ["RegEvent", "RegistrationPackage"]
 
 
-@implementer(IRole)
-class RegEvent:
+class RegEvent(Packages):
     """Notifies of registrations.
 
     Each user may watch his own; ``watchers`` may watch everybody's: AORs such as
@@ -36,21 +26,9 @@ class RegEvent:
     """
 
     name = "reg"
-    methods: frozenset[str] = frozenset()
-    usages: tuple[IApplicationUsage, ...] = ()
 
     def __init__(self, watchers: Collection[str] = (), refreshes: bool = True) -> None:
-        self.packages: tuple[IEventPackage, ...] = (RegistrationPackage(watchers, refreshes),)
-
-    def decide(
-        self, incoming: Incoming, state: ResourceState, now: float, identifiers: Identifiers
-    ) -> Outcome[Response]:
-        """Refuse: no method is this role's own, for SUBSCRIBE is the notifier's."""
-        raise SIPError(405)
-
-    def expire(self, state: ResourceState, now: float) -> ChangeSet:
-        """Nothing: the bindings are the registrar's."""
-        return ChangeSet(state.aor)
+        super().__init__((RegistrationPackage(watchers, refreshes),))
 
 
 @implementer(IEventPackage)

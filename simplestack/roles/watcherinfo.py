@@ -8,17 +8,8 @@ from simplestack.documents.watcherinfo import EVENTS, MEDIA_TYPE, Watcher, Watch
 from simplestack.documents.watcherinfo import WatcherInfo as Information
 from simplestack.event.filtering import MEDIA_TYPE as FILTER_TYPE
 from simplestack.event.partial import versioned
-from simplestack.interfaces import (
-    Body,
-    Decision,
-    IApplicationUsage,
-    Identifiers,
-    IEventPackage,
-    IRole,
-)
-from simplestack.outcome import Incoming, Outcome
-from simplestack.sip.errors import SIPError
-from simplestack.sip.message import Response
+from simplestack.interfaces import Body, Decision, IEventPackage
+from simplestack.roles.packages import Packages
 from simplestack.state import ChangeSet, Removed, ResourceState, Subscription
 
 __all__ = ["WatcherInfo", "WatcherInfoPackage"]
@@ -29,8 +20,7 @@ _ALL = "*"
 _ANONYMOUS = "sip:anonymous@anonymous.invalid"
 
 
-@implementer(IRole)
-class WatcherInfo:
+class WatcherInfo(Packages):
     """Applies the event template-package ``winfo`` to any packages.
 
     For every package ``X`` there are ``X.winfo`` and, for the owner alone, ``X.winfo.winfo``:
@@ -39,25 +29,13 @@ class WatcherInfo:
     """
 
     name = "winfo"
-    methods: frozenset[str] = frozenset()
-    usages: tuple[IApplicationUsage, ...] = ()
 
     def __init__(self, packages: Iterable[IEventPackage]) -> None:
         made: list[IEventPackage] = []
         for package in packages:
             first = WatcherInfoPackage(package)
             made += (first, WatcherInfoPackage(first, own=False))
-        self.packages: tuple[IEventPackage, ...] = tuple(made)
-
-    def decide(
-        self, incoming: Incoming, state: ResourceState, now: float, identifiers: Identifiers
-    ) -> Outcome[Response]:
-        """Refuse: no method is this role's own, for SUBSCRIBE is the notifier's."""
-        raise SIPError(405)
-
-    def expire(self, state: ResourceState, now: float) -> ChangeSet:
-        """Nothing: the role has no records of its own."""
-        return ChangeSet(state.aor)
+        super().__init__(made)
 
 
 @implementer(IEventPackage)

@@ -1,9 +1,8 @@
 """A whole stack on real sockets of this machine, and what to talk to it with."""
 
-from collections.abc import Callable, Coroutine
-from functools import wraps
+from collections.abc import Callable
 from tempfile import mkdtemp
-from typing import Any, TypeVar
+from typing import Any
 
 from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred
@@ -17,22 +16,9 @@ from simplestack.app.settings import Settings
 from simplestack.app.stack import Stack
 from simplestack.app.tap import makeStack
 
-__all__ = ["Datagrams", "StackCase", "Stream", "asynchronous"]
+__all__ = ["Datagrams", "StackCase", "Stream"]
 
 reactor: Any = installed
-Case = TypeVar("Case", bound=TestCase)
-
-
-def asynchronous(
-    test: Callable[[Case], Coroutine[Any, Any, None]],
-) -> Callable[[Case], "Deferred[None]"]:
-    """A test that waits."""
-
-    @wraps(test)
-    def run(case: Case) -> "Deferred[None]":
-        return Deferred.fromCoroutine(test(case))
-
-    return run
 
 
 class Datagrams(DatagramProtocol):

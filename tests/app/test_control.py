@@ -12,7 +12,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from simplestack.app.control import ControlFactory, ask, listen
-from tests.app.sockets import asynchronous
+from tests.asynchronous import asynchronous
 
 reactor: Any = installed
 

@@ -22,8 +22,9 @@ from simplestack.roles.registrar import Registrar
 from simplestack.state import ChangeSet, ResourceState, Subscription
 from simplestack.store.credentials import CredentialTable
 from simplestack.store.sql import SQLStore
-from tests.app.sockets import StackCase, asynchronous
+from tests.app.sockets import StackCase
 from tests.app.world import credential
+from tests.asynchronous import asynchronous
 from tests.event.fakes import Agent, FakePackage, subscribe
 
 reactor: Any = installed

@@ -1,46 +1,25 @@
 """The torture messages of RFC 4475 against the running service."""
 
-import json
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
-from typing import TypedDict
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.sip.errors import ParseError
 from simplestack.sip.framer import KeepAlive, StreamFramer
 from simplestack.sip.message import Request, Response, parse_message
-from tests.app.sockets import StackCase, Stream, asynchronous
+from tests.app.sockets import StackCase, Stream
 from tests.app.world import World
+from tests.asynchronous import asynchronous
+from tests.torture import CASES, Case, octets
 from tests.wire import Recorder
 
-FOLDER = Path(__file__).parent.parent / "data" / "torture"
 #: A REGISTER that everybody understands, sent after what nobody does.
 PLAIN = (
     b"REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/%b 192.0.2.9;branch=z9hG4bK%d;rport\r\n"
     b"From: <sip:alice@example.com>;tag=%d\r\nTo: <sip:alice@example.com>\r\nCall-ID: %d@plain\r\n"
     b"CSeq: 1 REGISTER\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
 )
-
-
-class Case(TypedDict):
-    """One line of the index."""
-
-    file: str
-    kind: str
-    parse: int | None
-    validate: int | None
-    endpoint: list[int]
-    stream: str
-
-
-CASES: list[Case] = json.loads((FOLDER / "index.json").read_text())
-
-
-def octets(case: Case) -> bytes:
-    """The octets of a message."""
-    return (FOLDER / case["file"]).read_bytes()
 
 
 class Peer:
@@ -99,7 +78,7 @@ class Tortured(SynchronousTestCase):
             return
         self.assertEqual(len(answers), 1, f"{case['file']}: {answers}")
         self.assertIn(answers[0].status, expected, case["file"])
-        self.assertEqual(answers[0].get("Call-ID"), parsed(octets(case)).get("Call-ID"))
+        self.assertEqual(answers[0].get("Call-ID"), parsed(octets(case["file"])).get("Call-ID"))
 
     def still_serves(self, transport: str = "udp") -> None:
         """A REGISTER is challenged, as ever."""
@@ -123,7 +102,7 @@ class CoreTests(Tortured):
         """RFC 4475: each gets the one answer that the index expects, or none; then all is well."""
         for case in CASES:
             peer = Peer(self.world)
-            peer.datagram(octets(case))
+            peer.datagram(octets(case["file"]))
             self.check(case, peer.answers(), case["endpoint"])
             self.still_serves()
             # Some have the same branch; until timer J has fired they would be taken for copies.
@@ -141,7 +120,7 @@ class CoreTests(Tortured):
                 # They wait for more, or take all that there is.
                 continue
             peer = Peer(self.world)
-            peer.datagram(octets(case) + PLAIN % (b"UDP", 0, 0, 0))
+            peer.datagram(octets(case["file"]) + PLAIN % (b"UDP", 0, 0, 0))
             self.check(case, peer.answers(), case["endpoint"])
             self.world.run(40.0)
         self.still_serves()
@@ -151,9 +130,9 @@ class CoreTests(Tortured):
         for case in CASES:
             self.world.run(40.0)
             peer = Peer(self.world)
-            peer.datagram(octets(case))
+            peer.datagram(octets(case["file"]))
             first = [answer.to_bytes() for answer in peer.answers()]
-            peer.datagram(octets(case))
+            peer.datagram(octets(case["file"]))
             self.assertEqual([answer.to_bytes() for answer in peer.answers()], first, case["file"])
 
     def stream_expected(self, case: Case) -> list[int]:
@@ -166,7 +145,7 @@ class CoreTests(Tortured):
     def test_streams(self) -> None:
         """RFC 3261 §18.3: so over TCP, whole and octet by octet; where framing is lost it closes."""
         for case in CASES:
-            data = octets(case)
+            data = octets(case["file"])
             for pieces in ([data], [bytes([octet]) for octet in data]):
                 # A new service for each, for the copy would be taken as such.
                 self.setUp()
@@ -188,7 +167,7 @@ class CoreTests(Tortured):
             if case["stream"] != "message" or case["file"] == "dblreq.dat":
                 continue
             peer = Peer(self.world, "tcp")
-            peer.stream(iter([octets(case) + PLAIN % (b"TCP", 1, 1, 1)]))
+            peer.stream(iter([octets(case["file"]) + PLAIN % (b"TCP", 1, 1, 1)]))
             answers = peer.answers()
             self.assertEqual(answers[-1].call_id, "1@plain", case["file"])
             self.check(case, answers[:-1], case["endpoint"])
@@ -202,7 +181,7 @@ class WithPasswordTests(SynchronousTestCase):
         """The Contact values in the answer to a message that is sent with credentials."""
         world = World([f"{user}@example.com"])
         phone = world.phone(f"{user}@example.com")
-        request = parse_message((FOLDER / f"{name}.dat").read_bytes())
+        request = parse_message(octets(f"{name}.dat"))
         assert isinstance(request, Request)
         request.remove("Via")
         phone.send(request)
@@ -240,7 +219,7 @@ class WithPasswordTests(SynchronousTestCase):
         """RFC 4475 §3.3.7: credentials of an unknown scheme are passed over, and challenged."""
         world = World(["j.user@example.com"])
         peer = Peer(world)
-        peer.datagram((FOLDER / "regaut01.dat").read_bytes())
+        peer.datagram(octets("regaut01.dat"))
         (answer,) = peer.answers()
         self.assertEqual(answer.status, 401)
 
@@ -254,7 +233,7 @@ class SocketTests(StackCase):
         _, (udp, _) = await self.start(self.settings())
         socket = self.socket(udp)
         for case in CASES:
-            data = octets(case)
+            data = octets(case["file"])
             # The answer would go to the port in Via; with rport it goes to ours.
             if b";branch" in data:
                 socket.send(data.replace(b";branch", b";rport;branch", 1))
@@ -270,7 +249,7 @@ class SocketTests(StackCase):
         _, (_, tcp) = await self.start(self.settings())
         for number, case in enumerate(CASES):
             stream = await self.connection(tcp)
-            data = octets(case)
+            data = octets(case["file"])
             for at in range(0, len(data), 7):
                 stream.send(data[at : at + 7])
             if case["endpoint"] and case["stream"] != "wait":

@@ -12,7 +12,7 @@ from simplestack.client.opening import open_network
 from simplestack.net.network import Network
 from simplestack.sip.uri import parse_uri
 from simplestack.transaction.layer import TransactionLayer
-from tests.app.sockets import asynchronous
+from tests.asynchronous import asynchronous
 from tests.peers.running import free_port
 from tests.wire import Counting
 

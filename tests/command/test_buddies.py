@@ -12,7 +12,7 @@ from simplestack.command.session import DONE, NO_USER, Session, attempt
 from simplestack.command.watching import follow
 from simplestack.documents.resourcelists import parse_resource_lists, parse_rls_services
 from tests.app.listworld import FRIENDS, ListWorld
-from tests.app.sockets import asynchronous
+from tests.asynchronous import asynchronous
 from tests.command.test_sessions import ALICE, BOB, Run, SessionCase, reactor
 
 OTHERS = (

@@ -31,7 +31,8 @@ from simplestack.command.watching import follow
 from simplestack.net.tls import load_authorities
 from simplestack.sip.uri import parse_uri
 from simplestack.store.credentials import CredentialTable
-from tests.app.sockets import StackCase, asynchronous
+from tests.app.sockets import StackCase
+from tests.asynchronous import asynchronous
 from tests.net.doubles import Authority
 from tests.peers.running import free_port
 

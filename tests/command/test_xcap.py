@@ -11,7 +11,7 @@ from simplestack.client.xcap import XCAPClient
 from simplestack.command import xcap
 from simplestack.command.session import DONE, NO_USER, REFUSED, Session, attempt
 from simplestack.xcap.selectors import parse
-from tests.app.sockets import asynchronous
+from tests.asynchronous import asynchronous
 from tests.command.test_arguments import call
 from tests.command.test_sessions import BOB, SessionCase, reactor
 

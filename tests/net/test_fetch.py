@@ -10,7 +10,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from twisted.web.util import Redirect
 
 from simplestack.net.fetch import Fetcher, FetchError
-from tests.app.sockets import asynchronous
+from tests.asynchronous import asynchronous
 
 reactor: Any = installed
 

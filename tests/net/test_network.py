@@ -2,10 +2,9 @@
 
 import os
 import socket
-from collections.abc import Awaitable, Callable, Coroutine
-from functools import wraps
+from collections.abc import Awaitable, Callable
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet import reactor as installed
@@ -25,22 +24,10 @@ from simplestack.sip.uri import parse_uri
 from simplestack.transaction.flow import Flow
 from simplestack.transaction.layer import TransactionLayer
 from simplestack.transaction.transaction import ServerTransaction
+from tests.asynchronous import asynchronous
 from tests.net.doubles import Authority
 
 reactor: Any = installed
-Case = TypeVar("Case", bound=TestCase)
-
-
-def asynchronous(
-    test: Callable[[Case], Coroutine[Any, Any, None]],
-) -> Callable[[Case], "Deferred[None]"]:
-    """A test that waits."""
-
-    @wraps(test)
-    def run(case: Case) -> "Deferred[None]":
-        return Deferred.fromCoroutine(test(case))
-
-    return run
 
 
 class Numbered:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import TypedDict
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.sip.errors import ParseError, SIPError
@@ -17,8 +13,8 @@ from simplestack.sip.message import (
     validate_request,
     validate_response,
 )
+from tests.torture import CASES, FOLDER, octets
 
-FOLDER = Path(__file__).parent.parent / "data" / "torture"
 # Two octets more than its second Content-Length says; on a stream they begin a message.
 LEFT_OVER = ("dblreq.dat",)
 NEXT = (
@@ -27,35 +23,16 @@ NEXT = (
 )
 
 
-class Case(TypedDict):
-    """One line of the index."""
-
-    file: str
-    kind: str
-    parse: int | None
-    validate: int | None
-    endpoint: list[int]
-    stream: str
-
-
-CASES: list[Case] = json.loads((FOLDER / "index.json").read_text())
-
-
-def octets(name: str) -> bytes:
-    """The octets of a message."""
-    return (FOLDER / f"{name}.dat").read_bytes()
-
-
 def request(name: str) -> Request:
     """A message that is read as a request."""
-    message = parse_message(octets(name))
+    message = parse_message(octets(f"{name}.dat"))
     assert isinstance(message, Request)
     return message
 
 
 def response(name: str) -> Response:
     """A message that is read as a response."""
-    message = parse_message(octets(name))
+    message = parse_message(octets(f"{name}.dat"))
     assert isinstance(message, Response)
     return message
 
@@ -96,7 +73,7 @@ class TableTests(SynchronousTestCase):
         """Each is read, or refused with its status and enough to answer it."""
         for case in CASES:
             try:
-                message = parse_message((FOLDER / case["file"]).read_bytes())
+                message = parse_message(octets(case["file"]))
             except ParseError as error:
                 self.assertEqual(error.status, case["parse"], case["file"])
                 self.assertEqual(
@@ -113,7 +90,7 @@ class TableTests(SynchronousTestCase):
         for case in CASES:
             if case["parse"] is not None:
                 continue
-            message = parse_message((FOLDER / case["file"]).read_bytes())
+            message = parse_message(octets(case["file"]))
             try:
                 if isinstance(message, Request):
                     validate_request(message)
@@ -128,7 +105,7 @@ class TableTests(SynchronousTestCase):
     def test_streams(self) -> None:
         """RFC 3261 §18.3: whole, byte by byte and followed by another message, a stream gives the same."""
         for case in CASES:
-            data = (FOLDER / case["file"]).read_bytes()
+            data = octets(case["file"])
             whole, fault, framer = stream([data])
             pieces, fault_in_pieces, _ = stream([bytes([octet]) for octet in data])
             self.assertEqual(whole, pieces, case["file"])
@@ -148,7 +125,7 @@ class TableTests(SynchronousTestCase):
         for case in CASES:
             if case["stream"] != "message":
                 continue
-            data = (FOLDER / case["file"]).read_bytes()
+            data = octets(case["file"])
             if case["file"] in LEFT_OVER:
                 continue
             alone = stream([data])[0]
@@ -165,7 +142,7 @@ class TableTests(SynchronousTestCase):
         for case in CASES:
             if case["parse"] is not None:
                 continue
-            message = parse_message((FOLDER / case["file"]).read_bytes())
+            message = parse_message(octets(case["file"]))
             again = parse_message(message.to_bytes())
             again.headers.pop("Content-Length", None)
             message.headers.pop("Content-Length", None)
@@ -262,7 +239,7 @@ class DetailTests(SynchronousTestCase):
         message = request("dblreq")
         self.assertEqual((message.method, message.body), ("REGISTER", b""))
         self.assertNotIn(b"joe@example.com", message.to_bytes())
-        seen, fault, _ = stream([octets("dblreq")])
+        seen, fault, _ = stream([octets("dblreq.dat")])
         self.assertEqual(len(seen), 2)
         self.assertNotIn(KEEP_ALIVE, seen)
         assert fault is not None
