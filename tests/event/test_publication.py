@@ -9,7 +9,8 @@ from simplestack.outcome import Incoming, Outcome
 from simplestack.sip.errors import SIPError
 from simplestack.sip.message import Response
 from simplestack.state import Publication, Removed, ResourceState
-from tests.roles.fakes import ALICE, CountedIdentifiers, incoming, request
+from tests.event.fakes import Counter
+from tests.roles.fakes import ALICE, incoming, request
 
 PIDF = "application/pidf+xml"
 
@@ -30,7 +31,7 @@ class PublicationTestCase(SynchronousTestCase):
             allow_events="presence, reg",
         )
         self.state = ResourceState(ALICE)
-        self.identifiers = CountedIdentifiers()
+        self.identifiers = Counter()
 
     def check(self, arrived: Incoming, state: ResourceState, body: bytes, now: float) -> bytes:
         """Refuse one body."""

@@ -1,44 +1,13 @@
 """What decisions are tested with: counted identifiers and requests without a network."""
 
-from itertools import count
-
 from simplestack.interfaces import IRole
 from simplestack.outcome import Incoming, Outcome
 from simplestack.sip.message import Request, Response
 from simplestack.state import ResourceState
+from tests.event.fakes import Counter
 
 ALICE = "sip:alice@example.com"
 BOB = "sip:bob@example.com"
-
-
-class CountedIdentifiers:
-    """Identifiers that can be told apart, and foretold."""
-
-    def __init__(self) -> None:
-        self._numbers = count(1)
-
-    def _next(self, kind: str) -> str:
-        return f"{kind}{next(self._numbers)}"
-
-    def tag(self) -> str:
-        """A tag."""
-        return self._next("tag")
-
-    def branch(self) -> str:
-        """A branch."""
-        return self._next("z9hG4bK")
-
-    def call_id(self) -> str:
-        """A Call-ID."""
-        return self._next("call")
-
-    def entity_tag(self) -> str:
-        """An entity-tag."""
-        return self._next("etag")
-
-    def record_id(self) -> str:
-        """A record's id."""
-        return self._next("record")
 
 
 def request(method: str, headers: dict[str, str | list[str]], body: bytes = b"") -> Request:
@@ -69,7 +38,7 @@ class Decided:
     def __init__(self, role: IRole) -> None:
         self.role = role
         self.state = ResourceState(ALICE)
-        self.identifiers = CountedIdentifiers()
+        self.identifiers = Counter()
 
     def decide(self, arrived: Incoming, now: float) -> Outcome[Response]:
         """Decide and apply; raises what the role raises."""
