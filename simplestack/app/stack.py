@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
 from simplestack import __version__
+from simplestack.app.bindings import Bindings
 from simplestack.app.clock import SteadyClock
 from simplestack.app.control import ControlFactory
 from simplestack.app.control import listen as listen_control
@@ -163,7 +164,11 @@ class Stack(Service):
                 self._control = listen_control(
                     self.reactor,
                     self.settings.control,
-                    ControlFactory(self.status, explain=Explaining(self.core).answer),
+                    ControlFactory(
+                        self.status,
+                        explain=Explaining(self.core).answer,
+                        binding=Bindings(self.core).answer,
+                    ),
                 )
         super().startService()
         self._started = time.monotonic()

@@ -10,6 +10,7 @@ __all__ = ["COMMANDS", "main"]
 #: Subcommand → its module, which has ``run(arguments) -> exit status``, and what it is for.
 COMMANDS: dict[str, tuple[str, str]] = {
     "user": ("simplestack.command.user", "add, list, remove users, change a password"),
+    "binding": ("simplestack.command.binding", "list, end, shorten, create contacts of a user"),
     "status": ("simplestack.command.status", "what the running server holds"),
     "register": ("simplestack.command.register", "keep a registration until interrupted"),
     "publish": ("simplestack.command.publish", "publish a presence state until interrupted"),
