@@ -1,0 +1,110 @@
+"""The turns of the clock, and those after a restart."""
+
+from simplestack.state import Binding, Publication
+from tests.app.test_turn import ALICE, BOB, TurnCase
+
+
+class ClockTests(TurnCase):
+    def test_expiry(self) -> None:
+        """RFC 3261 §10.3, RFC 3903 §6: what is not refreshed ends in its second, also if long idle."""
+        self.register(60)
+        self.publish("here")
+        self.world.run(59.0)
+        self.assertEqual(len(self.world.stored(BOB)), 3)
+        self.world.run(1.0)
+        self.assertEqual({type(record) for record in self.world.stored(BOB)} & {Binding}, set())
+        self.world.run(3540.0)
+        self.assertFalse(
+            [record for record in self.world.stored(BOB) if isinstance(record, Publication)]
+        )
+
+    def test_expiry_of_what_is_not_in_memory(self) -> None:
+        """It is brought into memory to end, and its end is told nobody twice."""
+        self.register(3600)
+        self.world.restart()
+        self.assertIsNone(self.world.core.residents.get(BOB))
+        self.world.run(3600.0)
+        self.assertEqual(self.bindings(BOB), [])
+
+    def test_idle_ones_leave(self) -> None:
+        """After ``resident_idle`` an AOR without subscriptions leaves memory; others stay."""
+        self.register(3600)
+        self.alice.ask("REGISTER", "sip:example.com", {"Contact": [self.alice.contact]})
+        self.subscribe(self.bob)
+        self.world.run(900.0)
+        residents = self.world.core.residents
+        self.assertIsNone(residents.get(ALICE))
+        self.assertIsNotNone(residents.get(BOB))
+        self.assertEqual(len(self.alice.ask("REGISTER", "sip:example.com").contacts), 1)
+
+    def test_boundaries(self) -> None:
+        """RFC 4745 §7.3: validities begin and end by the clock alone, each of them."""
+
+        def at(seconds: int) -> str:
+            minutes, seconds = divmod(seconds + 20, 60)
+            return f"2023-11-14T22:{13 + minutes:02}:{seconds:02}Z"
+
+        rules = (
+            '<cp:ruleset xmlns:cp="urn:ietf:params:xml:ns:common-policy"'
+            ' xmlns="urn:ietf:params:xml:ns:pres-rules">'
+            '<cp:rule id="a"><cp:conditions><cp:identity>'
+            '<cp:one id="sip:alice@example.com"/></cp:identity></cp:conditions>'
+            "<cp:actions><sub-handling>allow</sub-handling></cp:actions></cp:rule>"
+            '<cp:rule id="b"><cp:conditions><cp:identity>'
+            '<cp:one id="sip:alice@example.com"/></cp:identity><cp:validity>'
+            f"<cp:from>{at(100)}</cp:from><cp:until>{at(200)}</cp:until>"
+            f"<cp:from>{at(300)}</cp:from><cp:until>{at(400)}</cp:until>"
+            "</cp:validity></cp:conditions><cp:transformations><provide-services><all-services/>"
+            "</provide-services></cp:transformations></cp:rule></cp:ruleset>"
+        )
+        self.world.store_rules(BOB, {"allow": [ALICE]}, rules.encode())
+        self.register(3600)
+        first = self.subscribe()
+        self.assertNotIn(b"open", first.body)
+        seen = []
+        for second in range(1, 500):
+            self.world.run(1.0)
+            seen += [(second, b"open" in notify.body) for notify in self.alice.notifies()]
+        start = self.world.now - 499
+        self.assertEqual(
+            [(round(second + start), shown) for second, shown in seen],
+            [(100, True), (200, False), (300, True), (400, False)],
+        )
+
+
+class RestartTests(TurnCase):
+    def test_touched_first(self) -> None:
+        """Full state comes after a restart, also where a request was there before the clock."""
+        first = self.subscribe()
+        self.world.start_quietly()
+        self.assertEqual(self.bob.ask("REGISTER", "sip:example.com").status, 200)
+        self.world.take_up()
+        self.world.run(1.0)
+        (notify,) = self.alice.notifies()
+        self.assertEqual(notify.body, first.body)
+        self.assertGreater(notify.cseq.number, 100)
+
+    def test_told_once(self) -> None:
+        """Where an expiry came before, the full state is not told twice."""
+        self.subscribe()
+        self.world.start_quietly()
+        self.world.core.turns.wake(BOB)
+        self.world.take_up()
+        self.world.run(1.0)
+        self.assertEqual(len(self.alice.notifies()), 1)
+
+    def test_expired_meanwhile(self) -> None:
+        """What ended while the service was down ends as if it had been up."""
+        self.subscribe(expires=60)
+        self.register(120)
+        self.alice.notifies()
+        self.world.now += 90.0
+        self.world.restart()
+        self.world.run(1.0)
+        (notify,) = self.alice.notifies()
+        state = notify.subscription_state
+        assert state is not None
+        self.assertEqual((state.state, state.param("reason")), ("terminated", "timeout"))
+        self.assertIn(b"open", notify.body)
+        self.world.run(60.0)
+        self.assertEqual(self.bindings(BOB), [])
