@@ -105,7 +105,7 @@ with mistakes_told():
     lists = ResourceLists(
         # interval=1.0,
         # max_entries=500,
-        # max_body=0,
+        # max_body=16384,
         # services={"sip:team@localhost": b"<resource-lists xmlns='urn:ietf:params:xml:ns:resource-lists'><list/></resource-lists>"},
         # root="https://xcap.example.com/",
         # remote=True,

@@ -51,6 +51,8 @@ _LIFE: Final = 86400.0
 _RENEWED: Final = 43200.0
 #: When what ended for a while is tried again, in seconds.
 _AGAIN: Final = 30.0
+#: And when it is asked again whether somebody exists now.
+_AGAIN_NOBODY: Final = 900.0
 #: Endings after which one may subscribe again at once (RFC 6665 §4.1.3).
 _AT_ONCE: Final = frozenset({"deactivated", "timeout"})
 _FOR_A_WHILE: Final = frozenset({"probation", "giveup"})
@@ -99,6 +101,8 @@ class ListServer:
         self._watches: dict[str, Watch] = {}
         #: What each document serves as a source of.
         self._sources: dict[tuple[str, str], set[str]] = {}
+        #: Watches that were refused something, by the AOR that it is of.
+        self._refused: dict[str, set[str]] = {}
         #: Subscribes to resources of other domains; None where they are not served.
         self.backend: BackEnd | None = None
 
@@ -146,6 +150,7 @@ class ListServer:
         joined, gone = watch.table.set_entries(_names(flat.name), entries, now)
         for aor in gone:
             watch.again.pop(aor, None)
+            self._pardon(watch, aor)
             self._drop(watch, aor)
             self._heard(watch, aor)
         watch.waiting.update(joined)
@@ -254,6 +259,7 @@ class ListServer:
                     del self._sources[source]
         for aor in watch.table:
             self._drop(watch, aor)
+            self._pardon(watch, aor)
         for each in watch.ready:
             each.callback(None)
 
@@ -313,13 +319,26 @@ class ListServer:
         """A resource can't be subscribed to."""
         if error.status == 403:
             state = terminated_entry("rejected")
+            self._await(watch, aor)
         elif error.status == 404:
             state = terminated_entry("noresource")
+            self._try_again(watch, aor, _AGAIN_NOBODY)
         else:
             state = terminated_entry("probation")
             self._try_again(watch, aor, _AGAIN)
         watch.table.tell(aor, state, self._clock())
         self._heard(watch, aor)
+
+    def _await(self, watch: Watch, aor: str) -> None:
+        """Ask again when documents of this AOR change: they may be its rules."""
+        self._refused.setdefault(aor, set()).add(watch.id)
+
+    def _pardon(self, watch: Watch, aor: str) -> None:
+        refused = self._refused.get(aor)
+        if refused is not None:
+            refused.discard(watch.id)
+            if not refused:
+                del self._refused[aor]
 
     def _try_again(self, watch: Watch, aor: str, pause: float) -> None:
         when = self._clock() + pause
@@ -350,6 +369,8 @@ class ListServer:
                 return
             if reason in _FOR_A_WHILE:
                 self._try_again(watch, aor, _AGAIN)
+            else:
+                self._await(watch, aor)
             state = terminated_entry(reason or "noresource")
         elif status == "pending":
             state = PENDING_ENTRY
@@ -386,6 +407,12 @@ class ListServer:
         if is_list(state.aor):
             self.sweep(state.aor, state)
             return
+        for id_ in self._refused.pop(state.aor, ()):
+            refused = self._watches.get(id_)
+            if refused is not None:
+                known = refused.table.state_of(state.aor)
+                if known is not None and known.state == "terminated":
+                    self._subscribe(refused, state.aor)
         affected: set[str] = set()
         for entry in changes.of(Document):
             record = entry.record if isinstance(entry, Removed) else entry

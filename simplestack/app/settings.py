@@ -110,7 +110,7 @@ class Settings:
     list_interval: int = 1
     max_list_entries: int = 500
     #: Octets of the body of one NOTIFY of a list; 0 for any number.
-    max_list_body: int = 0
+    max_list_body: int = 16_384
     #: The operator's lists: ``URI=FILE``, such as ``sip:team@example.com=/etc/simplestack/team.xml``.
     lists: tuple[str, ...] = ()
     #: Whether lists show resources of other domains, by subscriptions of ours there.

@@ -91,6 +91,17 @@ class ListPackage:
             return None
         return table.partial(now)
 
+    def put_off(self, state: ResourceState, permissions: Hashable, now: float) -> None:
+        """A notification is under way to everybody who is told by these permissions."""
+        table = self._table(state, permissions, now)
+        if table is not None and table.due is not None and table.due <= now:
+            table.put_off(now)
+
+    def fingerprint(self, state: ResourceState, permissions: Hashable) -> bytes:
+        """What stands for the state of the list (RFC 5839 §4)."""
+        table = self._table(state, permissions, 0.0)
+        return b"" if table is None else table.fingerprint()
+
     def boundary(self, state: ResourceState, now: float) -> float | None:
         """When the next notification is due."""
         times = []

@@ -1,6 +1,7 @@
 """Resource lists: the state of many resources in the notifications of one subscription (RFC 4662)."""
 
 from collections.abc import Collection, Iterable, Iterator
+from hashlib import blake2b
 from math import floor
 from typing import Final, NamedTuple
 
@@ -64,11 +65,25 @@ def terminated_entry(reason: str) -> EntryState:
 class _Row:
     """What is known of one AOR of the list, and under which entries it stands there."""
 
-    __slots__ = ("entries", "state")
+    __slots__ = ("entries", "mark", "state")
 
     def __init__(self, entries: tuple[ListEntry, ...]) -> None:
         self.entries = entries
         self.state: EntryState | None = None
+        #: What tells this row from all others.
+        self.mark = 0
+
+    def marked(self) -> int:
+        """What tells this row, as it is now, from all others."""
+        digest = blake2b(digest_size=16)
+        for uri, aor, names in self.entries:
+            digest.update(f"{uri}\n{aor}\n{names}\n".encode("utf-8", "surrogatepass"))
+        state = self.state
+        if state is not None:
+            head = f"{state.state}\n{state.reason}\n{state.content_type}\n"
+            digest.update(head.encode("utf-8", "surrogatepass"))
+            digest.update(state.body)
+        return int.from_bytes(digest.digest(), "big")
 
 
 class ListTable:
@@ -84,6 +99,7 @@ class ListTable:
         "_boundary",
         "_domain",
         "_limit",
+        "_mark",
         "_number",
         "_rows",
         "_said",
@@ -114,12 +130,19 @@ class ListTable:
         self._altered: dict[str, ListEntry] = {}
         #: When something was told last.
         self._said = 0
+        #: What tells this state of the table from all others, whatever led to it.
+        self._mark = 0
 
         #: The same list for those who have filters, by these.
         self._selections: dict[bytes, FilteredTable] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def number(self) -> int:
+        """How many parts have been made."""
+        return self._number
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._rows))
@@ -140,20 +163,24 @@ class ListTable:
             wanted.setdefault(entry.aor, []).append(entry)
         gone = [aor for aor in self._rows if aor not in wanted]
         for aor in gone:
-            for entry in self._rows.pop(aor).entries:
+            row = self._rows.pop(aor)
+            self._mark ^= row.mark
+            for entry in row.entries:
                 self._altered[entry.uri] = entry
         joined = []
         for aor, places in wanted.items():
-            row = self._rows.get(aor)
+            found = self._rows.get(aor)
             here = tuple(places)
-            if row is None:
-                self._rows[aor] = _Row(here)
+            if found is None:
+                found = self._rows[aor] = _Row(here)
+                self._remark(found)
                 joined.append(aor)
                 self._alter(here)
-            elif row.entries != here:
-                self._alter([each for each in row.entries if each not in here])
-                self._alter([each for each in here if each not in row.entries])
-                row.entries = here
+            elif found.entries != here:
+                self._alter([each for each in found.entries if each not in here])
+                self._alter([each for each in here if each not in found.entries])
+                found.entries = here
+                self._remark(found)
         if name != self.name:
             self.name = name
             self._schedule(now)
@@ -169,11 +196,23 @@ class ListTable:
         if row is None or row.state == state:
             return False
         row.state = state
+        self._remark(row)
         self._alter(row.entries)
         self._schedule(now)
         for selection in self._selections.values():
             selection.tell(aor, state, now)
         return True
+
+    def _remark(self, row: _Row) -> None:
+        self._mark ^= row.mark
+        row.mark = row.marked()
+        self._mark ^= row.mark
+
+    def fingerprint(self) -> bytes:
+        """What stands for all that there is to tell, of which nobody lacks a part."""
+        # What has a rest is not known by anybody yet, and is never the same.
+        number = self._number if self.rest else 0
+        return f"{self._mark:x} {number} {self.name}".encode("utf-8", "surrogatepass")
 
     def _alter(self, entries: Iterable[ListEntry]) -> None:
         for entry in entries:
@@ -182,6 +221,10 @@ class ListTable:
     def _schedule(self, now: float) -> None:
         if self.due is None:
             self.due = max(now, self._said + self.interval)
+
+    def put_off(self, now: float) -> None:
+        """Nobody can be told now: try again when the clock has gone on."""
+        self.due = floor(now) + 1.0
 
     def settle(self) -> None:
         """Nothing is to be told: nobody has been told anything yet."""
@@ -236,7 +279,10 @@ class ListTable:
         omitted = False
         resources: list[Resource] = []
         parts: list[bytes] = []
-        room = self._room()
+        room = None
+        if self._limit:
+            # The meta-information of a full document names everybody, and can't be split.
+            room = max(self._limit // 4, self._limit - 400 - self._meta())
         for row in self._rows.values():
             for entry in row.entries:
                 resource, part = self._resource(entry, row.state)
@@ -262,7 +308,7 @@ class ListTable:
         resources: list[Resource] = []
         parts: list[bytes] = []
         altered, self._altered = self._altered, {}
-        room = self._room()
+        room = max(1, self._limit - 400) if self._limit else None
         for uri, entry in altered.items():
             row = self._rows.get(entry.aor)
             here = None
@@ -290,11 +336,13 @@ class ListTable:
         self._said = floor(now)
         return self._body(resources, parts, False)
 
-    def _room(self) -> int | None:
-        """The octets for parts beside the meta-information of a full document, if limited."""
-        if not self._limit:
-            return None
-        return max(1, self._limit - 400)
+    def _meta(self) -> int:
+        """About how many octets the meta-information of a full document has."""
+        size = 0
+        for row in self._rows.values():
+            for uri, _, names in row.entries:
+                size += 150 + len(uri) + sum([30 + len(each.text) for each in names])
+        return size
 
     def _resource(self, entry: ListEntry, state: EntryState | None) -> tuple[Resource, bytes]:
         if state is None:

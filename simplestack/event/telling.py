@@ -80,6 +80,11 @@ class Telling(Usages):
     ) -> None:
         body: Body | None
         if ticked:
+            put_off = getattr(package, "put_off", None)
+            if put_off is not None and all(usage.busy for usage in view.usages):
+                # In place of what waits would go the whole state, each time anew.
+                put_off(self.state, view.permissions, now)
+                return
             passed = getattr(package, "passed", package.full)
             body = passed(self.state, view.permissions, view.content_type, now)
         else:

@@ -54,7 +54,7 @@ class ResourceLists(Packages):
         *,
         interval: float = 1.0,
         max_entries: int = 500,
-        max_body: int = 0,
+        max_body: int = 16_384,
         services: Mapping[str, bytes] | None = None,
         root: str = "",
         remote: bool = True,

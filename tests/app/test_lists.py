@@ -1,6 +1,6 @@
 """Resource lists on the whole service (RFC 4662, RFC 4826 §4, RFC 5367)."""
 
-from zlib import compress
+from zlib import compress, decompress
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -301,6 +301,100 @@ class BehindTests(ListCase):
         self.assertEqual(record.status, "active")
 
 
+class AgainTests(ListCase):
+    def test_rules(self) -> None:
+        """Who is let in by new rules sees at once what was refused before (RFC 5025 §3.2.1)."""
+        self.world.store_rules(BOB, {"block": [ALICE]})
+        self.subscribed()
+        self.take()
+        row = self.table.rows[BOB]
+        assert row is not None
+        self.assertEqual((row.state, row.reason), ("terminated", "rejected"))
+        self.world.store_rules(BOB, {"allow": [ALICE]})
+        self.take(1.0)
+        self.assertIn(b"closed", self.note("bob"))
+        self.world.store_rules(BOB, {"block": [ALICE]})
+        self.take(1.0)
+        row = self.table.rows[BOB]
+        assert row is not None
+        self.assertEqual((row.state, row.reason), ("terminated", "rejected"))
+        self.world.store_rules(BOB, {"polite-block": [ALICE]})
+        self.take(1.0)
+        self.assertIn(b"closed", self.note("bob"))
+
+    def test_new_user(self) -> None:
+        """A user who was not there is looked for again after a quarter of an hour."""
+        self.world.friends("bob", "erin")
+        self.subscribed()
+        self.take()
+        row = self.table.rows["sip:erin@example.com"]
+        assert row is not None
+        self.assertEqual(row.reason, "noresource")
+        self.world.add_user("erin@example.com")
+        self.take(902.0)
+        self.assertIn(b"closed", self.note("erin"))
+
+
+class SavingTests(ListCase):
+    def test_conditional(self) -> None:
+        """RFC 5839 §5: who has this state of the list gets 204, and what changes after."""
+        first = self.subscribed()
+        self.world.run(2.0)
+        (notify,) = self.alice.notifies()
+        self.table.take(notify)
+        tag = notify.etag
+        assert tag
+        response = self.refresh(first, Suppress_If_Match=tag)
+        self.assertEqual(response.status, 204)
+        self.assertEqual(self.take(5.0), [])
+        self.world.publish(self.bob, "news")
+        self.world.run(2.0)
+        (notify,) = self.alice.notifies()
+        self.table.take(notify)
+        self.assertIn(b"news", self.note("bob"))
+        self.assertNotEqual(notify.etag, tag)
+        self.assertEqual(self.refresh(first, Suppress_If_Match=tag).status, 200)
+        self.assertEqual(self.take(), [True])
+        # The state is the same again, and so is what stands for it.
+        self.subscribed(Suppress_If_Match=notify.etag or "")
+        self.world.run(2.0)
+        (last,) = self.alice.notifies()
+        self.assertEqual((last.etag, last.body), (notify.etag, b""))
+
+    def test_coded(self) -> None:
+        """RFC 3261 §20.12: a body is compressed for who takes it so."""
+        for coding, bits in (("gzip", 31), ("deflate", 15)):
+            self.world.publish(self.bob, "x" * 900)
+            self.subscribed(Accept_Encoding=coding)
+            self.world.run(2.0)
+            (notify, *_) = [
+                each
+                for each in self.alice.notifies()
+                if each.get("Content-Encoding") == coding and each.cseq.number == 1
+            ]
+            self.assertLess(len(notify.body), 900)
+            notify.body = decompress(notify.body, bits)
+            self.assertTrue(Table().take(notify).full_state)
+
+    def test_slow(self) -> None:
+        """While nobody can be told, nothing is made for the telling; then all of it is there."""
+        self.subscribed()
+        self.take()
+        self.alice.link.cut = True
+        made: list[float] = []
+        for number in range(10):
+            self.world.publish(self.bob, f"note {number}")
+            self.world.run(1.0)
+            tables = [watch.table for watch in self.world.core.lists or ()]
+            made.append(sum(table.number for table in tables))
+        # The first went out, and each of the others would have had a number for its parts.
+        self.assertEqual(len(set(made[1:])), 1, made)
+        self.alice.link.cut = False
+        self.take(60.0)
+        self.assertIn(b"note 9", self.note("bob"))
+        self.assertFalse(self.table.missed)
+
+
 class EditTests(ListCase):
     def test_live(self) -> None:
         """Edits act at once on live subscriptions, and RLMI says so (RFC 4662 §4.5)."""
@@ -455,6 +549,31 @@ class LimitsTests(ListCase):
         self.assertFalse(self.table.missed)
         for user in ("bob", "carol"):
             self.assertIn(b"xxx", self.note(user))
+
+
+class ManyTests(SynchronousTestCase):
+    def test_default(self) -> None:
+        """A list of a hundred comes in bodies that fit, as the default has it."""
+        users = [f"u{number}" for number in range(100)]
+        world = ListWorld("alice", *users)
+        for user in users:
+            world.publish(world.phone(f"{user}@example.com"), f"{user} " + "x" * 300)
+        world.friends(*users)
+        world.put_service()
+        alice = world.phone("alice@example.com")
+        self.assertEqual(world.subscribe(alice).status, 200)
+        world.run(1.0)
+        table = Table()
+        notifies = alice.notifies()
+        for notify in notifies:
+            self.assertLess(len(notify.body), 20_000)
+            table.take(notify)
+        self.assertGreater(len(notifies), 2)
+        self.assertFalse(table.missed)
+        for user in users:
+            row = table.rows[f"sip:{user}@example.com"]
+            assert row is not None
+            self.assertIn(f"{user} xx".encode(), row.body)
 
 
 class OperatorTests(ListCase):
