@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,27 +16,74 @@ from simplestack.stone.configuration import (
     read_toml,
 )
 from simplestack.stone.errors import ConfigurationError, StoneError
+from simplestack.stone.population import user_count
+from simplestack.stone.scenarios import SCENARIOS
 
 __all__ = ["configured", "parser", "run"]
+
+#: The environment variable that has the controller's token where no argument does.
+TOKEN = "SIMPLESTACK_STONE_TOKEN"
 
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of ``simplestack stone``."""
-    top = Parser(prog="simplestack stone", description="Load for a SIP presence server.")
-    actions = top.add_subparsers(dest="action", required=True, metavar="COMMAND")
+    top = Parser(prog="simplestack stone", description="Load for a SIP presence server, measured.")
+    actions = top.add_subparsers(
+        dest="action",
+        required=True,
+        metavar="COMMAND",
+        title="commands",
+        parser_class=Parser,
+    )
     sub = actions.add_parser("run", help="run a scenario")
-    _configured_by(sub)
+    _add_configuration(sub)
+    sub = actions.add_parser("find", help="raise the rate until the server does not bear it")
+    sub.add_argument(
+        "--success", type=float, default=99.9, metavar="PERCENT", help="that must succeed: 99.9"
+    )
+    sub.add_argument(
+        "--p99",
+        type=float,
+        metavar="SECONDS",
+        help="within which 99 %% of the NOTIFYs must come; else --limit",
+    )
+    _add_configuration(sub)
+    sub = actions.add_parser("compare", help="two results side by side")
+    sub.add_argument("a", metavar="A", help="the JSON file of a run")
+    sub.add_argument("b", metavar="B", help="that of another")
+    sub.add_argument("--html", metavar="FILE", help="a page with both, and plots")
+    sub = actions.add_parser("report", help="the page of a result")
+    sub.add_argument("result", metavar="RESULT", help="the JSON file of a run")
+    sub.add_argument("html", metavar="FILE", help="the page")
+    sub = actions.add_parser("users", help="print the users that a run needs, and their passwords")
+    _add_configuration(sub)
+    sub = actions.add_parser("scenarios", help="print the scenarios, and who says their rates")
+    sub = actions.add_parser("sink", help="answer everything: what a generator is measured against")
+    sub.add_argument("--host", default="127.0.0.1", help="127.0.0.1")
+    sub.add_argument("--port", type=int, default=5060, help="5060")
+    sub.add_argument("--transport", choices=("udp", "tcp"), default="udp")
+    sub.add_argument("--challenge", action="store_true", help="ask for credentials")
+    for role, purpose in (
+        ("loader", "register and publish for a controller elsewhere"),
+        ("handler", "subscribe for a controller elsewhere"),
+    ):
+        sub = actions.add_parser(role, help=purpose)
+        sub.add_argument("--controller", required=True, metavar="HOST:PORT", help="where it waits")
+        sub.add_argument("--token", help=f"what it has said; else {TOKEN} in the environment")
     return top
 
 
-def _configured_by(sub: argparse.ArgumentParser) -> None:
+def _add_configuration(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("file", nargs="?", help="a TOML file; options count more than it")
     for name, section in SECTIONS.items():
-        group = sub.add_argument_group(name)
+        group = sub.add_argument_group(f"[{name}]", section.__doc__)
         for field, kind in options_of(section):
             option = "--" + field.name.replace("_", "-")
-            text = field.metadata["help"]
-            place = {"dest": f"{name}.{field.name}", "default": None, "help": text}
+            place: dict[str, Any] = {
+                "dest": f"{name}.{field.name}",
+                "default": None,
+                "help": field.metadata["help"].replace("%", "%%"),
+            }
             if kind is bool:
                 group.add_argument(option, action=argparse.BooleanOptionalAction, **place)
             elif kind is list:
@@ -62,24 +110,146 @@ def configured(options: argparse.Namespace) -> Configuration:
 
 
 def run(arguments: list[str]) -> int:
-    """Run ``simplestack stone …``."""
+    """Run ``simplestack stone …``: 0 done, 1 it could not be done, 2 arguments are wrong."""
     options = parser().parse_args(arguments[1:])
     try:
-        return _run(options)
+        _ACTIONS[options.action](options)
     except ConfigurationError as error:
         sys.stderr.write(f"simplestack stone {options.action}: {error}\n")
         return 2
     except StoneError as error:
         sys.stderr.write(f"simplestack stone {options.action}: {error}\n")
         return 1
+    return 0
 
 
-def _run(options: argparse.Namespace) -> int:
-    from simplestack.stone.results import lines_of
+def _run(options: argparse.Namespace) -> None:
+    from simplestack.stone.calibration import calibrate, judged
+    from simplestack.stone.finding import Bounds, Search
+    from simplestack.stone.progress import Progress
+    from simplestack.stone.results import calibration_line, closing_lines, lines_of
     from simplestack.stone.running import run as run_it
 
     configuration = configured(options)
-    result = run_it(configuration, stepped=lambda step: print("\n".join(lines_of(step))))
-    if configuration.report.json:
-        Path(configuration.report.json).write_text(json.dumps(result, indent=1))
-    return 0
+    load = configuration.load
+    search: Search | None = None
+    if options.action == "find":
+        bounds = Bounds(options.success / 100, load.limit if options.p99 is None else options.p99)
+        search = Search(load.rate, bounds)
+
+    def waiting(address: str, token: str) -> None:
+        generator = configuration.generator
+        sys.stderr.write(
+            f"waiting for {generator.loaders} loaders and {generator.handlers} handlers; start them:\n"
+            f"  {TOKEN}={token} simplestack stone loader --controller {address}\n"
+            f"  {TOKEN}={token} simplestack stone handler --controller {address}\n"
+        )
+
+    with Progress(configuration.server.watch) as progress:
+        calibration = None
+        if configuration.generator.calibrate and not configuration.generator.remote:
+            calibration = calibrate(configuration, progress.tick)
+            progress.say([calibration_line(calibration)])
+
+        def stepped(step: dict[str, Any]) -> None:
+            progress.say(lines_of(judged(step, calibration)))
+
+        result = run_it(
+            configuration,
+            search.rates if search else None,
+            tick=progress.tick,
+            stepped=stepped,
+            waiting=waiting,
+            calibration=calibration,
+        )
+    if search:
+        result["knee"] = search.knee(result["steps"])
+    print("\n".join(closing_lines(result)))
+    _write(configuration.report.json, json.dumps(result, indent=1) + "\n")
+    if configuration.report.html:
+        from simplestack.stone.report import page
+
+        _write(configuration.report.html, page([result]))
+
+
+def _write(name: str, text: str) -> None:
+    if name:
+        try:
+            Path(name).write_text(text, "utf-8")
+        except OSError as error:
+            raise StoneError(f"{name}: {error}") from None
+
+
+def _result(name: str) -> dict[str, Any]:
+    from simplestack.stone.running import FORMAT
+
+    try:
+        result: Any = json.loads(Path(name).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{name}: {error}") from None
+    if not isinstance(result, dict) or result.get("format") != FORMAT:
+        raise ConfigurationError(f"{name} is no result of this version of simplestack stone")
+    return result
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from simplestack.stone.comparison import compared
+
+    results = [_result(options.a), _result(options.b)]
+    print("\n".join(compared(*results)))
+    if options.html:
+        from simplestack.stone.report import page
+
+        _write(options.html, page(results))
+
+
+def _report(options: argparse.Namespace) -> None:
+    from simplestack.stone.report import page
+
+    _write(options.html, page([_result(options.result)]))
+
+
+def _users(options: argparse.Namespace) -> None:
+    configuration = configured(options)
+    users, domain = configuration.users, configuration.server.domain
+    for number in range(users.first, users.first + user_count(configuration.load)):
+        print(f"{users.user.format(number)}@{domain} {users.password.format(number)}")
+
+
+def _scenarios(options: argparse.Namespace) -> None:
+    from simplestack.stone.tally import KINDS
+
+    for scenario in SCENARIOS.values():
+        print(f"{scenario.name}: {scenario.text}")
+        for habit in scenario.habits:
+            whose = "each subscription" if habit.each_subscription else "each user"
+            print(f"  {KINDS[habit.kind]} {habit.hourly:g} an hour, {whose}: {habit.source}")
+
+
+def _sink(options: argparse.Namespace) -> None:
+    from simplestack.stone.sink import open_sink, serve_sink
+
+    with open_sink(options.host, options.port, options.transport) as made:
+        serve_sink(made, options.challenge)
+
+
+def _join(options: argparse.Namespace) -> None:
+    from simplestack.stone.joining import serve
+
+    token = options.token or os.environ.get(TOKEN, "")
+    if not token:
+        raise ConfigurationError(f"no token; give --token, or set {TOKEN}")
+    serve(options.action, options.controller, token)
+
+
+_ACTIONS = {
+    "run": _run,
+    "find": _run,
+    "compare": _compare,
+    "report": _report,
+    "users": _users,
+    "scenarios": _scenarios,
+    "sink": _sink,
+    "loader": _join,
+    "handler": _join,
+}

@@ -26,8 +26,9 @@ from simplestack.stone.wire import Link, Wire
 
 __all__ = ["Engine"]
 
-#: RFC 3261 §17.1.2.1: seconds between retransmissions, T1 doubled up to T2.
-_INTERVALS: Final = (0.5, 1.0, 2.0, 4.0)
+#: RFC 3261 §17.1.2.1: seconds before the first retransmission; doubled three times, up to T2.
+_T1: Final = 0.5
+_DOUBLED: Final = 3
 
 
 class Engine:
@@ -60,7 +61,7 @@ class Engine:
         self.counting = False
         self.done = 0
         self.failed = 0
-        self._again: list[deque[tuple[float, Request]]] = [deque() for _ in _INTERVALS]
+        self._again: list[deque[tuple[float, Request]]] = [deque() for _ in range(_DOUBLED + 1)]
         self._deadlines: deque[Request] = deque()
 
     # -- requests ------------------------------------------------------------------------------
@@ -161,7 +162,7 @@ class Engine:
             self.tally.octets_out += len(data)
         link.send(data)
         if not self.wire.reliable:
-            self._again[0].append((time.monotonic() + 0.5, request))
+            self._again[0].append((time.monotonic() + _T1, request))
 
     def link(self, slot: int) -> Link:
         """The link of a slot; one that was lost is opened again."""
@@ -198,8 +199,8 @@ class Engine:
                     self.tally.retransmitted += 1
                 if request.link is not None:
                     request.link.send(request.data)
-                following = level + 1 if level < 3 else 3
-                self._again[following].append((now + _INTERVALS[following], request))
+                following = min(level + 1, _DOUBLED)
+                self._again[following].append((now + _T1 * (1 << following), request))
             level += 1
         deadlines = self._deadlines
         over = now - self.limit
@@ -232,7 +233,11 @@ class Engine:
             if data[:8] == b"SIP/2.0 ":
                 self._response(data)
             else:
-                self._notification(link, data)
+                try:
+                    self._notification(link, data)
+                except ValueError:
+                    # A number that is none.
+                    self.tally.strays += 1
             if self.counting:
                 self.tally.octets_in += len(data)
         return len(messages)
@@ -408,6 +413,8 @@ class Engine:
             return
         if dialog.cseq < 0 and dialog.counted:
             tally.first.note(int((now - dialog.due) * 1000000.0))
+        elif dialog.cseq >= 0:
+            tally.gaps += number - dialog.cseq - 1
         dialog.cseq = number
         at = data.find(self.mark)
         if dialog.presentity >= 0:

@@ -5,7 +5,7 @@ from random import Random
 
 from simplestack.stone.configuration import Load
 
-__all__ = ["pairs", "watcher_number", "watchers_of"]
+__all__ = ["pairs", "user_count", "watcher_number", "watchers_of"]
 
 
 def watchers_of(load: Load) -> list[int]:
@@ -66,3 +66,8 @@ def pairs(load: Load) -> Iterator[tuple[int, int]]:
                 continue
             taken += 1
             yield watcher, presentity
+
+
+def user_count(load: Load) -> int:
+    """How many users a run needs."""
+    return load.presentities + (0 if load.mutual else load.watchers)

@@ -9,7 +9,16 @@ from simplestack.stone.histogram import Times
 from simplestack.stone.processes import Usage
 from simplestack.stone.scenarios import users_of
 
-__all__ = ["PERCENTILES", "lines_of", "merged", "step_result", "times_of"]
+__all__ = [
+    "PERCENTILES",
+    "Sample",
+    "calibration_line",
+    "closing_lines",
+    "lines_of",
+    "merged",
+    "step_result",
+    "times_of",
+]
 
 #: Names of the percentiles, and their percents.
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
@@ -110,6 +119,7 @@ def step_result(
         "octets_per_second": (total["octets_in"] + total["octets_out"]) / step.length,
         "retransmissions": {"sent": total["retransmitted"], "received": total["repeated"]},
         "out_of_order": total["out_of_order"],
+        "lost": max(total["gaps"] - total["out_of_order"], 0),
         "strays": total["strays"],
         "challenged": total["challenged"],
         "errors": errors,
@@ -184,7 +194,7 @@ def lines_of(result: dict[str, Any]) -> list[str]:
     sent = result["retransmissions"]
     lines.append(
         f"  sent again {sent['sent']}, came again {sent['received']}, "
-        f"out of order {result['out_of_order']}, challenged {result['challenged']}"
+        f"lost {result['lost']}, out of order {result['out_of_order']}, challenged {result['challenged']}"
     )
     for what, number in list(result["errors"].items())[:8]:
         lines.append(f"  {number} × {what}")
@@ -207,3 +217,34 @@ def _times(times: dict[str, Any]) -> str:
         )
         + f" max {times['max'] * 1000:.1f} ms"
     )
+
+
+def calibration_line(calibration: dict[str, Any]) -> str:
+    """What the generator can do, in a line."""
+    core = calibration["messages_per_core"]
+    return (
+        f"the generator against its own sink, over {calibration['transport']}: "
+        + (f"{core:.0f} messages/s per core, " if core else "")
+        + f"full at {calibration['capacity']:.0f} operations/s"
+    )
+
+
+def closing_lines(result: dict[str, Any]) -> list[str]:
+    """What is said at the end of a run."""
+    lines = []
+    each = result["memory_per_subscription"]
+    if each is not None:
+        lines.append(
+            f"{result['subscriptions']} subscriptions, {each:.0f} octets each at the server"
+        )
+    knee = result["knee"]
+    if knee:
+        said = f"knee: {knee['rate']:g}/s is borne, {knee['messages_per_second']:.0f} messages/s"
+        if knee["users"]:
+            said += f", as {knee['users']:,.0f} users make"
+        if knee["not_borne"]:
+            said += f"; {knee['not_borne']:g}/s is not"
+        if knee["generator_bound"]:
+            said += "; the generator was the bound there, not the server"
+        lines.append(said)
+    return lines

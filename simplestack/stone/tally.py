@@ -68,6 +68,7 @@ class Tally:
         "challenged",
         "errors",
         "first",
+        "gaps",
         "lag",
         "late",
         "messages",
@@ -113,6 +114,8 @@ class Tally:
         self.retransmitted = 0
         self.repeated = 0
         self.out_of_order = 0
+        #: Numbers of NOTIFYs that were passed over: those that were lost, or overtaken.
+        self.gaps = 0
         self.strays = 0
         self.challenged = 0
 
@@ -148,6 +151,7 @@ class Tally:
             "retransmitted": self.retransmitted,
             "repeated": self.repeated,
             "out_of_order": self.out_of_order,
+            "gaps": self.gaps,
             "strays": self.strays,
             "challenged": self.challenged,
         }

@@ -245,5 +245,7 @@ def respelled(data: bytes) -> bytes:
 def dialog_lines(data: bytes) -> bytes:
     """The lines of a request that every response in its dialog repeats, CSeq and Via aside."""
     return b"".join(
-        b"\r\n%b: %b" % (name, values_of(data, name)[0]) for name in (b"From", b"To", b"Call-ID")
+        b"\r\n%b: %b" % (name, value)
+        for name in (b"From", b"To", b"Call-ID")
+        for value in values_of(data, name)[:1]
     )

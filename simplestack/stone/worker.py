@@ -302,7 +302,7 @@ class Worker:
             sources.append(Source(int(kind), at, most))
         cpu = time.process_time()
         told = now = time.monotonic()
-        most_pending, beginning = generator.in_flight, 0.0
+        most_pending, beginning = generator.in_flight, cpu
         measured = 0.0
         while now < end:
             counting = now >= begin
@@ -316,10 +316,15 @@ class Worker:
                 self._say({"progress": self._progress()})
         measured = time.process_time() - beginning
         engine.counting = False
+        while self._begin(sources, end, most_pending) < end:
+            pass
         # What was due and found nobody free is as late as can be.
         for source in sources:
-            if source.due < end:
-                tally.error(f"{KINDS[source.kind]}: still waiting for a free user at the end")
+            while source.due < end:
+                if source.due >= begin:
+                    tally.started[source.kind] += 1
+                    tally.error(f"{KINDS[source.kind]}: nobody was free to do it")
+                source.advance()
         until = now + load.limit + 0.1
         while engine.pending and now < until:
             now = self._turn(_LOOK)
@@ -352,7 +357,7 @@ class Worker:
                 elif now - source.due > engine.limit:
                     if engine.begin <= source.due < engine.end:
                         tally.started[source.kind] += 1
-                        tally.error(f"{KINDS[source.kind]}: nobody was free to do it in time")
+                        tally.error(f"{KINDS[source.kind]}: nobody was free to do it")
                 else:
                     source.blocked = True
                     break
