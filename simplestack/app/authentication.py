@@ -31,9 +31,10 @@ class Verified(NamedTuple):
 
     #: The AOR: ``sip:alice@example.com``.
     identity: str
-    credentials: Credentials
+    #: None where others have said who he is.
+    credentials: Credentials | None = None
     #: The secret by the algorithm of the credentials.
-    ha1: str
+    ha1: str = ""
 
 
 class Claim:
@@ -136,7 +137,9 @@ class Authenticator:
 
     def info(self, verified: Verified, now: float) -> str | None:
         """Authentication-Info with the next nonce, from half the life of a nonce on (RFC 7616 §3.5)."""
-        if not self._nonces.aging(verified.credentials.param("nonce"), now):
+        if verified.credentials is None or not self._nonces.aging(
+            verified.credentials.param("nonce"), now
+        ):
             return None
         nonce = self._nonces.mint(now, self._identifiers.octets(NONCE_RANDOM_LENGTH))
         return authentication_info(verified.credentials, verified.ha1, nonce)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from simplestack.app.assertions import make_assertions
 from simplestack.app.authentication import Authenticator
 from simplestack.app.backend import BackEnd
 from simplestack.app.deadlines import Deadlines
@@ -168,6 +169,7 @@ class Core:
             limits=TransactionLimits(server_transactions=settings.max_transactions),
         )
         self.sip.layer = self.layer
+        self.sip.assertions = make_assertions(settings)
         self.sip.list_servers = frozenset(settings.list_servers)
         if self.lists is not None:
             self.sip.lists = Lists(self.lists)

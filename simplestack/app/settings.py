@@ -132,6 +132,14 @@ class Settings:
     nonce_lifetime: int = 300
     max_nonces: int = 100_000
 
+    # Identities by the word of others (RFC 3325, RFC 8224)
+    #: Addresses and networks whose P-Asserted-Identity is believed: ``192.0.2.7``, ``udp:10.0.0.0/8``.
+    trusted_peers: tuple[str, ...] = ()
+    #: A file of the keys that other domains sign with; "" for none.
+    identity_keys: str = ""
+    #: Domains whose SUBSCRIBE requests must be signed.
+    identity_required: tuple[str, ...] = ()
+
     # Transport and load
     max_connections: int = 20_000
     connection_idle: int = 3900
@@ -170,6 +178,8 @@ class Settings:
             raise SettingsError(
                 f"publisher_excess is {self.publisher_excess!r}; it takes drop or refuse"
             )
+        if self.identity_required and not self.identity_keys:
+            raise SettingsError("identity_required needs the keys in identity_keys")
         for name in ("register", "publish", "subscribe"):
             low = getattr(self, f"{name}_min_expires")
             high = getattr(self, f"{name}_max_expires")

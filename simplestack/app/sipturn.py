@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Protocol
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from simplestack.app.assertions import Assertions
 from simplestack.app.authentication import Authenticator, Claim, Verified
 from simplestack.app.placing import Placing, behind_nat, domain_of
 from simplestack.app.turn import Turns
@@ -71,6 +72,8 @@ class SIPService:
         self.monotonic = monotonic
         #: Identities of servers that say in From who watches; the assembly sets them.
         self.list_servers: frozenset[str] = frozenset()
+        #: Who is believed to say who has sent a request; the assembly sets it where anybody is.
+        self.assertions: Assertions | None = None
         #: Makes the turns of what may be for a list; the assembly sets it where there are lists.
         self.lists: ListTurns | None = None
         #: Takes the NOTIFYs of our own subscriptions; the assembly sets it where there are such.
@@ -184,13 +187,23 @@ class SIPTurn:
         A watcher without credentials whose From is anonymous goes on without a name; ``decide``
         challenges him if there is nothing for such.
 
-        Raises SIPError 401; 403 where From names another than the credentials do; 404.
+        Raises SIPError 401, what Assertions raises; 403 where From names another than the credentials do; 404.
         """
         authenticator = self._service.authenticator
         if self._verified is None and not self._anonymous:
             request = self._request
             sender = request.from_.uri
             anonymous = sender.host == ANONYMOUS_HOST
+            assertions = self._service.assertions
+            if assertions is not None and self._claim is None:
+                flow = self._transaction.flow
+                said = assertions.sender(request, self.aor, flow.remote[0], flow.transport, now)
+                if said == "":
+                    self._anonymous = True
+                    return self.trust(now)
+                if said is not None:
+                    self._verified = Verified(said)
+                    return self.trust(now)
             if self._claim is None:
                 realm = authenticator.realm(sender.host, domain_of(self.aor))
                 self._claim = Claim(request.authorization, request.method, realm, request.body)

@@ -264,6 +264,7 @@ class XCAPTurn:
             raise self._challenge(error, self._claim.realm) from None
         if isinstance(verified, Deferred):
             return verified
+        assert verified.credentials is not None
         self._check_uri(verified.credentials)
         self._verified = verified
         self._identity = verified.identity

@@ -17,6 +17,7 @@ __all__ = ["WatcherInfo", "WatcherInfoPackage"]
 #: The permission of those who see every watcher; any other is the one watcher that is seen.
 _ALL = "*"
 #: The URI of a watcher without identity (RFC 3323 §4.1.1.3).
+_ANONYMOUS_HOST = "@anonymous.invalid"
 _ANONYMOUS = "sip:anonymous@anonymous.invalid"
 
 
@@ -164,9 +165,11 @@ class WatcherInfoPackage:
 
 def _watcher(record: Subscription, status: str, event: str, now: float) -> Watcher:
     remaining = record.expires_at - now
+    # "This URI SHOULD be the authenticated identity of the watcher" (RFC 3858 §3).  Who wants to be
+    # anonymous has said so in From; the rules know him all the same (RFC 5025 §3.1.1.2).
+    hidden = not record.watcher or _ANONYMOUS_HOST in record.remote_uri
     return Watcher(
-        # "This URI SHOULD be the authenticated identity of the watcher" (RFC 3858 §3)
-        record.watcher or _ANONYMOUS,
+        _ANONYMOUS if hidden else record.watcher,
         record.id,
         status,
         event,
