@@ -4,8 +4,16 @@ import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.peers.allowing import get_document, put_document
 from tests.peers.probe import Dialog, Probe
 from tests.peers.running import DOMAIN, Running
+
+#: Rules by which everybody must be confirmed first.
+CONFIRM = (
+    b'<ruleset xmlns="urn:ietf:params:xml:ns:common-policy"><rule id="all"><conditions><identity>'
+    b"<many/></identity></conditions><actions><sub-handling"
+    b' xmlns="urn:ietf:params:xml:ns:pres-rules">confirm</sub-handling></actions></rule></ruleset>'
+)
 
 
 class EndedTests(SynchronousTestCase):
@@ -80,3 +88,38 @@ class EndedTests(SynchronousTestCase):
         self.assertEqual(self.bob.register(0).status, 200)
         self.restart()
         self.assertEqual(self.bob.bindings(), "")
+
+    def test_waiting(self) -> None:
+        """RFC 3857 §4.7.1: who asked in vain and went is still seen waiting."""
+        put_document(self.server, "bob", "pres-rules", CONFIRM)
+        dialog = self.subscribe()
+        self.assertEqual(dialog.state, "pending")
+        self.assertEqual(self.alice.refresh(dialog, 0).status, 200)
+        self.restart()
+        response, watchers = self.bob.subscribe("bob", "presence.winfo")
+        self.assertEqual(response.status, 200)
+        self.bob.told(watchers, 1)
+        self.assertIn('status="waiting"', watchers.body)
+        self.assertIn(f"sip:alice@{DOMAIN}", watchers.body)
+
+    def test_delete(self) -> None:
+        """RFC 4825 §8.2.3: nor does a document whose removal was acknowledged come back."""
+        put_document(self.server, "bob", "pres-rules", CONFIRM)
+        done = self.server.command(
+            *("xcap", "delete", "pres-rules/index", "--as", f"bob@{DOMAIN}"),
+            *("--password", "bob-secret", "--root", f"http://127.0.0.1:{self.server.xcap_port}/"),
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.restart()
+        self.assertEqual(get_document(self.server, "bob", "pres-rules")[0], 404)
+        self.assertEqual(self.subscribe().state, "active")
+
+    def test_remove(self) -> None:
+        """Nor does a user who was removed; his watcher learns it when he refreshes, at the latest."""
+        dialog = self.subscribe()
+        self.assertEqual(self.bob.register().status, 200)
+        self.assertEqual(self.server.command("user", "remove", f"bob@{DOMAIN}").returncode, 0)
+        self.restart()
+        self.assertEqual(self.server.status()["binding"], 0)
+        self.assertEqual(self.bob.register().status, 401)
+        self.assertIn(self.alice.refresh(dialog).status, (404, 481))
