@@ -1,7 +1,7 @@
 """HTTP for XCAP: a resource that mounts in any site, and a site with limits."""
 
 import gzip
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from twisted.internet.error import ConnectionDone
@@ -242,9 +242,38 @@ class _Request(Request):
 
 
 class _Channel(HTTPChannel):
-    """A connection that counts."""
+    """A connection that counts, and sends each response at once."""
 
     site: "XCAPSite"
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: The parts of the response that is being written.
+        self._parts: list[bytes] = []
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:
+        """Keep the head until its body is there."""
+        parts = self._parts
+        parts.append(b"%b %b %b\r\n" % (version, code, reason))
+        for name, values in headers.getAllRawHeaders():
+            for value in values:
+                parts.append(b"%b: %b\r\n" % (name, value))
+        parts.append(b"\r\n")
+
+    def write(self, data: bytes) -> None:
+        """Keep a part of the body."""
+        self._parts.append(data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """Keep parts of the body."""
+        self._parts += iovec
+
+    def requestDone(self, request: Any) -> None:
+        """The response is whole; what comes of the next request comes after it."""
+        data = b"".join(self._parts)
+        self._parts.clear()
+        send(self.transport, data)
+        super().requestDone(request)
 
     def connectionMade(self) -> None:
         self.site.connections += 1
@@ -253,6 +282,28 @@ class _Channel(HTTPChannel):
     def connectionLost(self, reason: Failure = _DONE) -> None:
         self.site.connections -= 1
         super().connectionLost(reason)
+
+
+def send(transport: Any, data: bytes) -> None:
+    """Write to a transport: what the socket takes goes without a turn of the reactor.
+
+    That saves two system calls and one event for every response.  Where octets wait already, and
+    for transports that are no plain socket, it is ``transport.write``.
+    """
+    if (
+        getattr(transport, "_tempDataLen", 1)
+        or transport.dataBuffer
+        or transport.disconnecting
+        or not transport.connected
+    ):
+        transport.write(data)
+        return
+    sent = transport.writeSomeData(data)
+    if not isinstance(sent, int):
+        # The connection is lost, which the reactor will find in its own way.
+        sent = 0
+    if sent < len(data):
+        transport.write(data[sent:])
 
 
 class XCAPSite(Site):

@@ -507,15 +507,15 @@ class NoWays:
 
 
 class Watched(StringTransport):
-    """A wire that tells when the head of a response has been written."""
+    """A wire that tells when a response has been written."""
 
     def __init__(self, written: Callable[[], object]) -> None:
         super().__init__()
         self._written = written
 
-    def writeSequence(self, data: list[bytes]) -> None:
-        """Write, and tell when the rest has been written as well."""
-        super().writeSequence(data)
+    def write(self, data: bytes) -> None:
+        """Write, and tell when the rest of what happens has happened as well."""
+        super().write(data)
         reactor.callLater(0, self._written)
 
 
