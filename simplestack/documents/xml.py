@@ -104,7 +104,8 @@ def _parse(data: bytes, parser: etree.XMLParser, limits: Limits) -> etree._Eleme
         line, column = _place(data, position)
         raise XMLError("dtd", "a document type declaration is not allowed here", line, column)
     ends = data.count(b"</")
-    if data.count(b"<") - ends > limits.nodes:
+    # Each node has an octet of its own.
+    if len(data) > limits.nodes and data.count(b"<") - ends > limits.nodes:
         raise XMLError("too-many-nodes", f"the document has more than {limits.nodes} nodes")
     try:
         root = etree.fromstring(data, parser)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from email.utils import formatdate, mktime_tz, parsedate_tz
+from functools import lru_cache
 from typing import Final
 
 from simplestack.sip.errors import SIPError
@@ -23,7 +24,12 @@ def quoted(entity_tag: str) -> str:
 
 def http_date(when: float) -> str:
     """A time as Last-Modified writes it (RFC 9110 §5.6.7)."""
-    return formatdate(int(when), usegmt=True)
+    return _date_of(int(when))
+
+
+@lru_cache(maxsize=1024)
+def _date_of(second: int) -> str:
+    return formatdate(second, usegmt=True)
 
 
 def check(headers: Mapping[str, str], method: str, document: Document | None) -> bool:

@@ -11,7 +11,7 @@ from simplestack.sip.errors import SIPError
 from simplestack.xcap.errors import ConflictError, cannot_delete, cannot_insert, no_parent
 from simplestack.xcap.markup import normalize
 from simplestack.xcap.nodes import Name, NodeSelector, Step
-from simplestack.xcap.source import Attribute, Element, scan, select, spliced
+from simplestack.xcap.source import Attribute, Element, scan, select, select_below, spliced
 
 __all__ = ["Ancestors", "Edit", "Found", "delete", "find", "namespaces", "put"]
 
@@ -80,16 +80,18 @@ def delete(data: bytes, selector: NodeSelector) -> bytes:
         raise ConflictError.of(
             "schema-validation-error", "without its root element the document is none"
         )
-    siblings = element.parent.children
-    rest = [each for each in siblings if each.number != element.number]
-    # "after deletion, the request URI selects another element" (§8.4)
-    if select(rest, selector.steps[-1]):
-        raise cannot_delete(
-            "after the deletion the URI would select another element: name it by an attribute"
-        )
+    parent, step = element.parent, selector.steps[-1]
+    if step.position is not None:
+        rest = [each for each in parent.children if each.number != element.number]
+        # "after deletion, the request URI selects another element" (§8.4); without a position
+        # there is no other, or it would not have been selected alone.
+        if select(rest, step):
+            raise cannot_delete(
+                "after the deletion the URI would select another element: name it by an attribute"
+            )
     edited = data[: element.start] + data[element.end :]
     source, number = element.source, element.number
-    spliced(source, edited, element.start, number, source.after[number], None)
+    spliced(source, edited, element.start, number, source.after[number], None, parent)
     return edited
 
 
@@ -122,22 +124,25 @@ def _uri(octets: bytes) -> str:
 
 
 def _walk(data: bytes, steps: tuple[Step, ...]) -> Element | None:
-    candidates = [scan(data)]
-    element = None
+    element: Element | None = None
     for step in steps:
-        chosen = select(candidates, step)
+        chosen = _chosen(data, element, step)
         if len(chosen) != 1:
             return None
         element = chosen[0]
-        candidates = element.children
     return element
+
+
+def _chosen(data: bytes, parent: Element | None, step: Step) -> list[Element]:
+    """What a step selects below an element, or below the document itself."""
+    return select([scan(data)], step) if parent is None else select_below(parent, step)
 
 
 def _parent(data: bytes, steps: tuple[Step, ...], uris: Ancestors) -> Element | None:
     """What the steps select; None for the document itself (§8.2.1)."""
     parent: Element | None = None
     for number, step in enumerate(steps):
-        chosen = select([scan(data)] if parent is None else parent.children, step)
+        chosen = _chosen(data, parent, step)
         if len(chosen) != 1:
             many = "several elements" if chosen else "nothing"
             raise no_parent(
@@ -154,23 +159,28 @@ def _put_element(
     data: bytes, selector: NodeSelector, body: bytes, limits: Limits, uris: Ancestors
 ) -> Edit:
     parent = _parent(data, selector.steps[:-1], uris)
-    siblings = [scan(data)] if parent is None else parent.children
     step = selector.steps[-1]
-    chosen = select(siblings, step)
+    chosen = _chosen(data, parent, step)
     fragment = _fragment(body, {} if parent is None else parent.scope(), limits)
     if len(chosen) > 1:
         raise cannot_insert("the last step of the node selector selects several elements")
     new = _Stranger(fragment, parent)
     if chosen:
         old = chosen[0]
-        if not _selects(step, [new if each is old else each for each in siblings], new):
+        siblings: list[Element] = [new]
+        if step.position is not None and parent is not None:
+            siblings = [new if each.number == old.number else each for each in parent.children]
+        if not _selects(step, siblings, new):
             raise cannot_insert("the element in the body is not one that the URI selects")
         edited = data[: old.start] + fragment + data[old.end :]
         source = old.source
-        spliced(source, edited, old.start, old.number, source.after[old.number], new.source)
+        if parent is not None:
+            last = source.after[old.number]
+            spliced(source, edited, old.start, old.number, last, new.source, parent)
         return Edit(edited, False)
     if parent is None:
         raise cannot_insert("a document has one root element, and the URI selects another")
+    siblings = parent.children
     place, index = _place(parent, siblings, step)
     if not _selects(step, [*siblings[:index], new, *siblings[index:]], new):
         raise cannot_insert("the element in the body is not one that the URI would select")
@@ -181,7 +191,7 @@ def _put_element(
     edited = data[:place] + fragment + data[place:]
     source = parent.source
     number = siblings[index].number if index < len(siblings) else source.after[parent.number]
-    spliced(source, edited, place, number, number, new.source)
+    spliced(source, edited, place, number, number, new.source, parent)
     return Edit(edited, True)
 
 

@@ -8,7 +8,7 @@ from simplestack.documents import namespaces as ns
 from simplestack.xcap.markup import normalize
 from simplestack.xcap.nodes import Name, Step
 
-__all__ = ["Attribute", "Element", "Source", "scan", "select", "spliced"]
+__all__ = ["Attribute", "Element", "Source", "scan", "select", "select_below", "spliced"]
 
 # Of a well-formed document: "<" begins markup and nothing else.  The group is there for a start
 # tag alone.
@@ -134,6 +134,35 @@ class Element:
             number = after[number]
         return found
 
+    def _children_saying(self, literal: bytes) -> list["Element"]:
+        """The child elements in which these octets stand, and perhaps others.
+
+        All where something is written with references.
+        """
+        source, data = self.source, self.source.data
+        place, close = self.open, self.close
+        if data.find(b"&", place, close) >= 0:
+            return self.children
+        place = data.find(literal, place, close)
+        if place < 0:
+            return []
+        after = source.after
+        numbers = []
+        number, end = self.number + 1, after[self.number]
+        while number < end:
+            numbers.append(number)
+            number = after[number]
+        starts = [source.starts[each] for each in numbers]
+        found: list[Element] = []
+        while place >= 0:
+            index = bisect_right(starts, place)
+            if index:
+                found.append(source.element(numbers[index - 1], self))
+            if index == len(numbers):
+                break
+            place = data.find(literal, starts[index], close)
+        return found
+
     @property
     def attributes(self) -> list[Attribute]:
         """The attributes, without namespace declarations, in order."""
@@ -228,42 +257,44 @@ def scan(data: bytes) -> Element:
 
 
 def spliced(
-    source: Source, data: bytes, place: int, first: int, last: int, fragment: Source | None
+    source: Source,
+    data: bytes,
+    place: int,
+    first: int,
+    last: int,
+    fragment: Source | None,
+    parent: Element,
 ) -> None:
     """Remember the places in ``data``, which came of the document by an edit of elements.
 
-    At ``place`` the elements numbered from ``first`` up to ``last`` gave way to those of the
-    fragment.  Reckoning is several times quicker than scanning again for the next edit.
+    At ``place`` the children of ``parent`` numbered from ``first`` up to ``last``, with all that they
+    contain, gave way to those of the fragment.  Reckoning is several times quicker than scanning
+    again for the next edit.
     """
     new = Source(data)
     grown = len(data) - len(source.data)
     fragment = Source(b"") if fragment is None else fragment
     more = len(fragment.starts) - (last - first)
-    before = source.ends[:first]
     new.names = source.names[:first] + fragment.names + source.names[last:]
     for mine, old, theirs in (
         (new.starts, source.starts, fragment.starts),
         (new.opens, source.opens, fragment.opens),
-    ):
-        mine += old[:first]
-        mine += [place + each for each in theirs]
-        mine += [grown + each for each in old[last:]]
-    # Of those that begin before, the ones that end after the place are around it.
-    for mine, old, theirs in (
         (new.closes, source.closes, fragment.closes),
         (new.ends, source.ends, fragment.ends),
     ):
-        mine += [
-            each if end <= place else each + grown for each, end in zip(old, before, strict=False)
-        ]
+        mine += old[:first]
         mine += [place + each for each in theirs]
-        mine += [grown + each for each in old[last:]]
-    new.after += [
-        each if end <= place else each + more
-        for each, end in zip(source.after, before, strict=False)
-    ]
+        mine += [grown + each for each in old[last:]] if grown else old[last:]
+    new.after += source.after[:first]
     new.after += [first + each for each in fragment.after]
-    new.after += [more + each for each in source.after[last:]]
+    new.after += [more + each for each in source.after[last:]] if more else source.after[last:]
+    # Of the elements that begin before, those around the place end later, and no others.
+    around: Element | None = parent
+    while around is not None:
+        new.closes[around.number] += grown
+        new.ends[around.number] += grown
+        new.after[around.number] += more
+        around = around.parent
     _remember(new)
 
 
@@ -315,6 +346,17 @@ def select(candidates: list[Element], step: Step) -> list[Element]:
     found = candidates if name is None else _named(candidates, name)
     found = found[step.position - 1 : step.position] if step.position else []
     return found if step.attribute is None else _having(found, step.attribute, step.value)
+
+
+def select_below(parent: Element, step: Step) -> list[Element]:
+    """Those of the children of an element that a step selects.
+
+    Of many children few are looked at where the step says what stands in the one.
+    """
+    value = step.value
+    if step.position is None and step.attribute is not None and value and " " not in value:
+        return select(parent._children_saying(value.encode()), step)
+    return select(parent.children, step)
 
 
 def _having(candidates: list[Element], name: Name, value: str) -> list[Element]:

@@ -55,7 +55,8 @@ class ApplicationUsage:
         if self.schema is not None:
             self.schema.validate(root)
             body = document.body
-            if b"xmlns:" in body or body.count(b"xmlns") > 1:
+            first = body.find(b"xmlns")
+            if body.startswith(b"xmlns:", first) or body.find(b"xmlns", first + 1) >= 0:
                 # With a default namespace alone nothing is in extension points: those for elements
                 # are for other namespaces, and no attribute is in the default one.
                 self.schema.check_known(root)
