@@ -13,6 +13,7 @@ from tests.bench.report import (
     memory_lines,
     profile_text,
     row_lines,
+    rules_lines,
     to_json,
     xcap_lines,
 )
@@ -25,6 +26,7 @@ from tests.bench.rows import (
     run_bare,
     run_memory,
     run_row,
+    run_rules,
     run_xcap,
 )
 from tests.bench.served import ServerError
@@ -147,6 +149,12 @@ def main() -> int:
                     print("\n".join(xcap_lines(row, figures)))
                     if figures.profile is not None:
                         print(profile_text(figures.profile))
+                continue
+            if row.name == "rules":
+                if not (options.bare_only or options.profile or options.server_command):
+                    without, figures = run_rules(plan, row)
+                    rows.append((row, without, figures))
+                    print("\n".join(rules_lines(row, without, figures)))
                 continue
             if options.bare_only:
                 figures = run_bare(plan, row)

@@ -9,6 +9,7 @@ __all__ = [
     "RegisterTemplate",
     "SubscribeTemplate",
     "dialog_lines",
+    "many_rules",
     "mark_of",
     "normalized",
     "options",
@@ -206,3 +207,36 @@ def rules_document(domain: str) -> bytes:
   </rule>
 </ruleset>
 """.encode()
+
+
+#: What the twenty rules give besides services and notes: each another choice of these.
+_GIVEN = ("activities", "mood", "place-type", "sphere", "time-offset")
+
+
+def many_rules(domain: str, users: list[str]) -> bytes:
+    """A presence rules document of twenty rules, each for a twentieth of the users.
+
+    No two give the same, so watchers who come from all of them have twenty views.
+    """
+    rules = []
+    for number in range(20):
+        names = "".join([f'<one id="sip:{user}@{domain}"/>' for user in users[number::20]])
+        given = "".join(
+            [
+                f"<pr:provide-{name}>true</pr:provide-{name}>"
+                for place, name in enumerate(_GIVEN)
+                if number >> place & 1
+            ]
+        )
+        rules.append(
+            f'<rule id="group{number}"><conditions><identity>{names}</identity></conditions>'
+            "<actions><pr:sub-handling>allow</pr:sub-handling></actions><transformations>"
+            "<pr:provide-services><pr:all-services/></pr:provide-services>"
+            "<pr:provide-persons><pr:all-persons/></pr:provide-persons>"
+            f"{given}<pr:provide-note>true</pr:provide-note></transformations></rule>"
+        )
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>'
+        '<ruleset xmlns="urn:ietf:params:xml:ns:common-policy"'
+        f' xmlns:pr="urn:ietf:params:xml:ns:pres-rules">{"".join(rules)}</ruleset>'
+    ).encode()

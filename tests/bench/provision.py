@@ -10,7 +10,7 @@ from sqlalchemy import MetaData, create_engine
 
 from tests.bench.account import Account
 from tests.bench.load import LoadError
-from tests.bench.messages import rules_document
+from tests.bench.messages import many_rules, rules_document
 
 __all__ = ["Put", "create_users", "emptied", "put", "put_rules"]
 
@@ -70,13 +70,16 @@ class Put(NamedTuple):
     body: bytes
 
 
-def put_rules(port: int, accounts: list[Account], limit: float = 60.0) -> None:
-    """PUT each account's pres-rules document (RFC 5025 §9.5)."""
-    put(
-        port,
-        [Put(account, "pres-rules", _TYPE, rules_document(account.domain)) for account in accounts],
-        limit,
-    )
+def put_rules(
+    port: int, accounts: list[Account], users: list[str] | None = None, limit: float = 60.0
+) -> None:
+    """PUT each account's pres-rules document (RFC 5025 §9.5): two rules, or twenty for these users."""
+    documents = []
+    for account in accounts:
+        domain = account.domain
+        body = rules_document(domain) if users is None else many_rules(domain, users)
+        documents.append(Put(account, "pres-rules", _TYPE, body))
+    put(port, documents, limit)
 
 
 def put(port: int, documents: list[Put], limit: float = 60.0) -> None:

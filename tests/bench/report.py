@@ -18,6 +18,7 @@ __all__ = [
     "memory_lines",
     "profile_text",
     "row_lines",
+    "rules_lines",
     "to_json",
     "xcap_lines",
 ]
@@ -107,6 +108,27 @@ def row_lines(row: Row, bare: Figures | None, server: Figures, name: str = "serv
     return lines
 
 
+def rules_lines(row: Row, without: Figures, ruled: Figures) -> list[str]:
+    """The row of rules, whose target is a multiple of the same without any."""
+    multiple = ruled.server_us / without.server_us
+    line = _LINE.format(
+        row.title,
+        f"{ruled.rate:,.0f}",
+        f"{ruled.server_us:.1f}",
+        "",
+        f"{multiple:.2f} ×",
+        f"{row.target:g} ×",
+        "yes" if multiple <= row.target else "NO",
+        f"{ruled.generator_us:.1f}",
+        f"{ruled.server_busy:.0%}",
+        f"{ruled.generator_busy:.0%}",
+    )
+    lines = [line, f"    × is of the same without rules, {without.server_us:.1f} µs"]
+    for name, figures in (("with rules", ruled), ("without", without)):
+        lines += [f"    {name}: {each}" for each in _incidents(figures)]
+    return lines
+
+
 def xcap_lines(row: Row, figures: Figures) -> list[str]:
     """A row of XCAP, whose target is a rate on one core."""
     # What one core does all the time, where the generator or the disk was waited for.
@@ -186,6 +208,7 @@ def to_json(
         document["rows"][row.name] = {
             "title": row.title,
             "at_most": row.target,
+            # Of the bare responder; of the row of rules, of the same without rules.
             "multiple": None if bare is None else server.server_us / bare.server_us,
             "server": figures_of(server),
             "bare": figures_of(bare),

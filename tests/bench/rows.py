@@ -30,6 +30,7 @@ __all__ = [
     "run_bare",
     "run_memory",
     "run_row",
+    "run_rules",
     "run_xcap",
 ]
 
@@ -47,7 +48,7 @@ class Row(NamedTuple):
     #: Requests in flight; small enough that what they cause fits a default socket buffer.
     window: int
     #: The multiple of the bare responder to stay within; of the memory row octets; of the rows of
-    #: XCAP the operations per second to reach.
+    #: XCAP the operations per second to reach; of the row of rules the multiple of the same without.
     target: float
 
 
@@ -57,6 +58,7 @@ ROWS = (
     Row("publish-1", "PUBLISH modify, 1 watcher", "PUBLISH", 1, 200, 40, 8),
     Row("publish-10", "PUBLISH modify, 10 watchers", "PUBLISH", 10, 100, 10, 4),
     Row("publish-50", "PUBLISH modify, 50 watchers", "PUBLISH", 50, 40, 2, 3),
+    Row("rules", "PUBLISH modify, 50, 20 rules", "RULES", 50, 40, 2, 2),
     Row("subscribe", "new SUBSCRIBE with its NOTIFY", "SUBSCRIBE", 0, 200, 40, 6),
     Row("xcap-get", "XCAP GET, 100 entries", "GET", 0, 32, 32, 3000),
     Row("xcap-put", "XCAP PUT, 100 entries", "PUT", 0, 32, 32, 1500),
@@ -300,11 +302,41 @@ def _subscribe(
     return Subscribe(load.dialogs, publish.targets, accounts, sockets.host, contact)
 
 
+#: A server where nobody needs rules.
+_TAC = """\
+from twisted.application.service import Application
+
+from simplestack.app.settings import Settings
+from simplestack.app.tap import Daemon, makeStack
+
+application = Application("simplestack")
+settings = Settings(default_handling="allow", notify_interval=0, **{settings!r})
+Daemon(makeStack(settings)).setServiceParent(application)
+"""
+
+
+def _open_server(
+    directory: Path, store: str, port: int, xcap: int, profile: Path | None
+) -> list[str]:
+    """The command of a server that lets everybody watch whoever has no rules."""
+    settings = {
+        "domains": [DOMAIN],
+        "store": store,
+        "listen": [f"udp:{port}:interface=127.0.0.1"],
+        "xcap": [f"tcp:{xcap}:interface=127.0.0.1"],
+    }
+    (directory / "open.tac").write_text(_TAC.format(settings=settings))
+    return twistd(["-y", "open.tac"], profile)
+
+
 @contextmanager
 def _prepared(
-    plan: Plan, row: Row, profile: Path | None = None
+    plan: Plan, row: Row, profile: Path | None = None, rules: int = 2
 ) -> Iterator[tuple[Served, Load, Operation, list[Account]]]:
-    """The row's server, with everything in it that the row goes out from."""
+    """The row's server, with everything in it that the row goes out from.
+
+    Each presentity has so many ``rules``: 2, 20 or none.
+    """
     with _directory(plan.keep) as directory, _sockets() as sockets:
         accounts = accounts_of(plan)
         store = plan.store or f"sqlite:///{directory / 'simplestack.db'}"
@@ -313,6 +345,8 @@ def _prepared(
             command = shlex.split(
                 plan.server_command.format(port=port, xcap=xcap, store=store, domain=DOMAIN)
             )
+        elif rules != 2:
+            command = _open_server(directory, store, port, xcap, profile)
         else:
             arguments = ["simplestack", "--domain", DOMAIN, "--store", store]
             # Every change is told, so that the NOTIFYs of each PUBLISH can be counted.
@@ -336,8 +370,9 @@ def _prepared(
                     yield served, load, register, accounts
                     return
                 owners = accounts[: row.presentities]
-                if plan.put_rules:
-                    put_rules(xcap, owners)
+                if plan.put_rules and rules:
+                    many = [account.username for account in accounts] if rules == 20 else None
+                    put_rules(xcap, owners, many)
                 publish = Publish(owners, sockets.host)
                 load.perform(publish, window, len(owners), 60)
                 subscribe = _subscribe(load, publish, accounts, sockets)
@@ -395,6 +430,19 @@ def run_row(plan: Plan, row: Row) -> tuple[Figures | None, Figures]:
     return bare, figures._replace(
         algorithm=algorithm, profile=None if profile is None else str(profile)
     )
+
+
+def run_rules(plan: Plan, row: Row) -> tuple[Figures, Figures]:
+    """Measure the server without rules before and after, and in between with twenty."""
+    publish = row._replace(method="PUBLISH")
+    window = plan.window or row.window
+    measured = []
+    for rules in (0, 20, 0):
+        with _prepared(plan, publish, rules=rules) as (served, load, operation, accounts):
+            figures = _measure(plan, load, operation, window, served, None)
+            measured.append(figures._replace(algorithm=accounts[0].algorithm))
+    before, ruled, after = measured
+    return _mean(before, after), ruled
 
 
 _REQUESTS = {"GET": Get, "PUT": DocumentPut, "ELEMENT": ElementPut}
