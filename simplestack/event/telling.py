@@ -159,7 +159,8 @@ class Telling(Usages):
         if package.partial and held is not None and view is not None and not usage.stale:
             body = self._changed(package, view, held, now)
             entity = None if body is None else self._made(package, view, body)
-            if usage.busy and view.what is None:
+            if (usage.busy and view.what is None) or hasattr(package, "passed"):
+                # What a list told when its time had come is in no record that has changed.
                 entity = self._full(package, view, now)
             if entity is None:
                 pace.held = None

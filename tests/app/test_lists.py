@@ -209,6 +209,48 @@ class SubscribingTests(ListCase):
         self.assertIn(b"<contact", self.note("alice"))
 
 
+class RateTests(ListCase):
+    def test_max_rate(self) -> None:
+        """A list keeps the rate of its subscriber, and tells the newest state then (RFC 6446 §5.2)."""
+        self.subscribed(Event="presence;max-rate=0.1")
+        self.take()
+        etag = self.world.publish(self.bob, "first")
+        self.take(11.0)
+        self.assertIn(b"first", self.note("bob"))
+        etag = self.world.publish(self.bob, "second", etag)
+        self.assertEqual(self.take(3.0), [])
+        self.world.publish(self.bob, "third", etag)
+        self.world.publish(self.carol, "fourth")
+        self.assertEqual(self.take(2.0), [])
+        self.assertEqual(len(self.take(10.0)), 1)
+        self.assertIn(b"third", self.note("bob"))
+        self.assertIn(b"fourth", self.note("carol"))
+        self.assertFalse(self.table.missed)
+        self.assertEqual(self.take(30.0), [])
+
+    def test_two_phones_with_rates(self) -> None:
+        """Phones of one user with a rate and without share the list, and miss nothing."""
+        other = self.world.phone("alice@example.com", name="other")
+        self.subscribed(other)
+        self.subscribed(Event="presence;max-rate=0.1")
+        self.take()
+        other.notifies()
+        for round in range(3):
+            self.world.publish(self.bob, f"said {round}")
+            self.take(3.0)
+            self.assertEqual(len(other.notifies()), 1)
+        self.take(12.0)
+        self.assertIn(b"said 2", self.note("bob"))
+        self.assertFalse(self.table.missed)
+
+    def test_min_rate(self) -> None:
+        """Where nothing changes the list is told again at its lowest rate (RFC 6446 §6.2)."""
+        self.subscribed(Event="presence;min-rate=0.05")
+        self.take()
+        self.assertEqual(len(self.take(65.0)), 3)
+        self.assertFalse(self.table.missed)
+
+
 class BehindTests(ListCase):
     def test_authorization(self) -> None:
         """Each entry is authorized for the subscriber: pending, approved, blocked, polite."""
