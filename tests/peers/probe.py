@@ -194,15 +194,28 @@ class Probe:
         return self.ask("PUBLISH", self.aor, *fields, body=body)
 
     def subscribe(
-        self, target: str, package: str = "presence", expires: int = 600
+        self,
+        target: str,
+        package: str = "presence",
+        expires: int = 600,
+        *,
+        body: bytes = b"",
+        content_type: str = "",
     ) -> tuple[Response, Dialog]:
         """Subscribe to a user by name, or to an AOR."""
         uri = target if ":" in target else f"sip:{target}@{DOMAIN}"
         dialog = Dialog(uri, f"d{next(_serial)}.{self.place}", self._from())
         self.dialogs[dialog.call_id] = dialog
-        return self.refresh(dialog, expires, package), dialog
+        return self.refresh(dialog, expires, package, body, content_type), dialog
 
-    def refresh(self, dialog: Dialog, expires: int = 600, package: str = "presence") -> Response:
+    def refresh(
+        self,
+        dialog: Dialog,
+        expires: int = 600,
+        package: str = "presence",
+        body: bytes = b"",
+        content_type: str = "",
+    ) -> Response:
         """Send a SUBSCRIBE in a dialog; with 0 it ends."""
         response = self._request(
             "SUBSCRIBE",
@@ -212,8 +225,9 @@ class Probe:
                 ("Contact", f"<{self.contact}>"),
                 ("Event", package),
                 ("Expires", str(expires)),
+                *((("Content-Type", content_type),) if content_type else ()),
             ),
-            b"",
+            body,
         )
         if response.status // 100 == 2:
             dialog.remote = response.get("To") or dialog.remote
