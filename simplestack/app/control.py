@@ -3,6 +3,7 @@
 A question is a line of JSON: a list of the name of the question and its arguments.
 """
 
+import errno
 import json
 import os
 import socket
@@ -11,12 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IReactorUNIX
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 
+from simplestack.app.settings import SettingsError
 from simplestack.sip.errors import SIPError
 
 #: Answers a question, given its arguments.
@@ -84,10 +87,31 @@ class ControlFactory(Factory):
 
 
 def listen(reactor: IReactorUNIX, path: str, factory: ControlFactory) -> Any:
-    """Open the control socket, readable by the owner alone, in place of a dead one."""
-    if os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode) and not _answers(path):
-        os.unlink(path)
-    return cast(Any, reactor).listenUNIX(path, factory, mode=0o600)
+    """Open the control socket, readable by the owner alone, in place of a dead one.
+
+    Raises SettingsError, whose text says what to do.
+    """
+    try:
+        if os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode) and not _answers(path):
+            os.unlink(path)
+        return cast(Any, reactor).listenUNIX(path, factory, mode=0o600)
+    except (CannotListenError, OSError, ValueError) as error:
+        raise SettingsError(_explain(path, getattr(error, "socketError", error))) from None
+
+
+def _explain(path: str, cause: Exception) -> str:
+    place = os.path.dirname(path) or "."
+    number = getattr(cause, "errno", None)
+    if number == errno.EADDRINUSE and _answers(path):
+        what = "another simplestack has it: stop that"
+    elif number == errno.EADDRINUSE:
+        what = "something else is there: remove it"
+    elif number == errno.ENOENT and not os.path.isdir(place):
+        what = f"there is no directory {place}: create it"
+    else:
+        reason = getattr(cause, "strerror", None) or str(cause)
+        what = f"{reason}: use a short path where this user may write"
+    return f"can't make the control socket {path}: {what}, or choose another by --control"
 
 
 def _answers(path: str) -> bool:

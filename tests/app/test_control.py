@@ -7,11 +7,11 @@ from typing import Any
 
 from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from simplestack.app.control import ControlFactory, ask, listen
+from simplestack.app.settings import SettingsError
 from tests.asynchronous import asynchronous
 
 reactor: Any = installed
@@ -66,11 +66,11 @@ class ControlTests(TestCase):
     async def test_second_server(self) -> None:
         """The socket of a living server is left alone, and so is a file that is none."""
         self.listen({"first": True})
-        self.assertRaises(CannotListenError, self.listen, {})
+        self.assertRaises(SettingsError, self.listen, {})
         self.assertEqual(await deferToThread(ask, self.path), {"first": True})
         self.path = "file"
         with open(self.path, "w") as file:
             file.write("mine")
-        self.assertRaises(CannotListenError, self.listen, {})
+        self.assertRaises(SettingsError, self.listen, {})
         with open(self.path) as file:
             self.assertEqual(file.read(), "mine")

@@ -122,10 +122,21 @@ class MistakeTests(SynchronousTestCase):
             ("--xcap=nonsense:1", "nonsense"),
             ("--xcap=tcp:0:interface=192.0.2.77", "192.0.2.77"),
             ("--xcap-root=ftp:x", "https:"),
-            ("--control=/nowhere/control", "/nowhere/control"),
+            ("--control=/nowhere/control", "there is no directory /nowhere: create it"),
+            (f"--control={'x' * 150}", "use a short path"),
+            ("--control=.", "something else is there: remove it"),
             ("stray", "'stray' is not an option"),
         ):
             self.plugin(words, option)
+
+    def test_control(self) -> None:
+        """Two servers in one directory would be two on one database: the second is told of it."""
+        server = Running(str(self.directory))
+        self.addCleanup(server.stop)
+        server.start()
+        self.plugin("another simplestack has it: stop that, or choose another by --control")
+        # The first one has noticed nothing.
+        self.assertEqual(server.status()["listening"][0], f"udp 127.0.0.1:{server.port}")
 
     def test_tac(self) -> None:
         """The same in the .tac: values, names of settings, and names of plug-ins."""
