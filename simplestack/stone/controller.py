@@ -6,12 +6,12 @@ import secrets
 import selectors
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from simplestack.stone.child import child
 from simplestack.stone.configuration import Configuration
 from simplestack.stone.errors import ConfigurationError, StoneError
 from simplestack.stone.scenarios import SCENARIOS, mix
@@ -391,11 +391,9 @@ def workers(
 def start(role: str, controller: str, token: str) -> "subprocess.Popen[bytes]":
     """A loader or handler on this machine."""
     program = (
-        "import sys; from simplestack.stone.joining import join; sys.exit(join(*sys.argv[1:3]))"
+        "import sys; from simplestack.stone.joining import join; sys.exit(join(*sys.argv[1:]))"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, role, controller], stdin=subprocess.PIPE
-    )
+    process = child(program, [role, controller])
     # Not an argument: everybody on the machine reads those.
     assert process.stdin is not None
     process.stdin.write(token.encode() + b"\n")

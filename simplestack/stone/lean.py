@@ -54,9 +54,10 @@ class Engine:
         self.fresh: deque[Dialog] = deque()
         self.active: deque[Dialog] = deque()
         self.tally = Tally()
-        #: From when to when operations count, by their scheduled moment on our clock.
-        self.begin = 0.0
-        self.end = 0.0
+        #: From when to when operations count, by their scheduled moment: microseconds of the
+        #: controller's clock, so that all processes count the same ones.
+        self.begin = 0
+        self.end = 0
         #: Whether messages count now.
         self.counting = False
         self.done = 0
@@ -68,7 +69,8 @@ class Engine:
 
     def start(self, kind: int, due: float) -> bool:
         """Begin an operation for whoever waits longest; False where nobody is free."""
-        request = Request(kind, due, self.begin <= due < self.end)
+        moment = self.moment(due)
+        request = Request(kind, due, moment, self.begin <= moment < self.end)
         if kind <= UNREGISTER:
             if not self.registering:
                 return False
@@ -99,6 +101,10 @@ class Engine:
         self._deadlines.append(request)
         return True
 
+    def moment(self, when: float) -> int:
+        """A time of our clock in microseconds of the controller's."""
+        return int((when + self.offset) * 1000000.0 + 0.5)
+
     def free(self, kind: int) -> int:
         """How many could begin an operation of this kind now."""
         if kind <= UNREGISTER:
@@ -123,11 +129,10 @@ class Engine:
             elif kind == PUBLISH or not presentity.entity_tag:
                 request.kind = kind = PUBLISH
                 request.serial = presentity.serial + 1
-                moment = int((request.due + self.offset) * 1000000.0)
                 data = presentity.publish.write(
                     branch,
                     presentity.entity_tag,
-                    mark(self.wire.run, presentity.index, request.serial, moment),
+                    mark(self.wire.run, presentity.index, request.serial, request.moment),
                     False,
                 )
             else:
@@ -433,11 +438,11 @@ class Engine:
     def _told(self, dialog: Dialog, presentity: int, data: bytes, at: int, now: float) -> None:
         """Take the time of a change, and of those before it that were not told by themselves."""
         serial = int(data[at + 21 : at + 29], 16)
-        due = float(int(data[at + 29 : at + 43], 16)) / 1000000.0 - self.offset
+        due = int(data[at + 29 : at + 43], 16)
         last = dialog.last
         before = dialog.moment
         if dialog.presentity < 0:
-            last, before = dialog.table.get(presentity, (-1, 0.0))
+            last, before = dialog.table.get(presentity, (-1, 0))
             if serial > last:
                 dialog.table[presentity] = (serial, due)
         elif serial > last:
@@ -450,17 +455,16 @@ class Engine:
         skipped = serial - last - 1
         if skipped > 0 and last >= 0:
             # This state stands for theirs. Their moments are not known here: evenly between.
-            step = (due - before) / (skipped + 1)
             for each in range(min(skipped, 1000)):
-                self._timed(before + step * (each + 1), now, True)
+                self._timed(before + (due - before) * (each + 1) // (skipped + 1), now, True)
 
-    def _timed(self, due: float, now: float, superseded: bool) -> None:
+    def _timed(self, due: int, now: float, superseded: bool) -> None:
         if not self.begin <= due < self.end:
             return
         tally = self.tally
-        delay = now - due
-        tally.notify.note(int(delay * 1000000.0))
-        if delay > self.limit:
+        delay = self.moment(now) - due
+        tally.notify.note(delay)
+        if delay > self.limit * 1000000.0:
             tally.late += 1
         elif superseded:
             tally.superseded += 1

@@ -121,7 +121,7 @@ class Dialog:
         self.initial = initial
         self.body = body
         #: Presentity → serial and moment of the last change that was told, where it is a list.
-        self.table: dict[int, tuple[int, float]] = {}
+        self.table: dict[int, tuple[int, int]] = {}
         self.reset(b"")
 
     def reset(self, call: bytes) -> None:
@@ -132,7 +132,7 @@ class Dialog:
         #: Serial and moment of the last change that was told; -1 before the first NOTIFY, -2 where
         #: that had none.
         self.last = -1
-        self.moment = 0.0
+        self.moment = 0
         #: CSeq of the last NOTIFY, and of our last SUBSCRIBE.
         self.cseq = -1
         self.number = 0
@@ -159,14 +159,16 @@ class Request:
         "kind",
         "level",
         "link",
+        "moment",
         "presentity",
         "serial",
     )
 
-    def __init__(self, kind: int, due: float, counted: bool) -> None:
+    def __init__(self, kind: int, due: float, moment: int, counted: bool) -> None:
         self.kind = kind
-        #: The scheduled moment.
+        #: The scheduled moment, on our clock and in microseconds of the controller's.
         self.due = due
+        self.moment = moment
         self.counted = counted
         self.branch = b""
         self.data = b""

@@ -24,7 +24,7 @@ def watchers_of(load: Load) -> list[int]:
         return [each + (at < more) for at in range(count)]
     weights = [1.0 / rank**load.exponent for rank in range(1, count + 1)]
     # Those at the bound leave their excess to the others: the scale is found by bisection.
-    low, high = 0.0, float(wanted) * count
+    low, high = 0.0, most / weights[-1]
     for _ in range(100):
         middle = (low + high) / 2
         if sum(min(most, middle * weight) for weight in weights) < wanted:
@@ -35,12 +35,11 @@ def watchers_of(load: Load) -> list[int]:
     made = [int(value) for value in exact]
     missing = wanted - sum(made)
     by_rest = sorted(range(count), key=lambda at: made[at] - exact[at])
-    for at in by_rest:
-        if missing <= 0:
-            break
-        if made[at] < most:
-            made[at] += 1
-            missing -= 1
+    while missing > 0:
+        for at in by_rest:
+            if missing > 0 and made[at] < most:
+                made[at] += 1
+                missing -= 1
     return made
 
 

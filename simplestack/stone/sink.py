@@ -6,12 +6,11 @@ itself against it, and its own tests run against it.
 
 import select
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from simplestack.stone.child import child
 from simplestack.stone.credentials import values_of
 from simplestack.stone.errors import StoneError
 from simplestack.stone.wire import message_end
@@ -247,12 +246,10 @@ def running_sink(transport: str, challenges: bool) -> Iterator[int]:
             "made = socket.socket(fileno=int(sys.argv[1])); made.setblocking(False); "
             "serve_sink(made, bool(int(sys.argv[2])))"
         )
-        process = subprocess.Popen(
-            [sys.executable, "-c", program, str(made.fileno()), str(int(challenges))],
-            pass_fds=[made.fileno()],
-        )
+        arguments = [str(made.fileno()), str(int(challenges))]
+        process = child(program, arguments, handles=[made.fileno()])
     try:
         yield port
     finally:
         process.terminate()
-        process.wait()
+        process.communicate()

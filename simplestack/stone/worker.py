@@ -250,7 +250,7 @@ class Worker:
         count = engine.free(kind)
         window = self._configuration.generator.window
         tally = engine.tally = Tally()
-        engine.begin, engine.end = 0.0, float("inf")
+        engine.begin, engine.end = 0, 1 << 62
         before = engine.done + engine.failed
         started = 0
         told = time.monotonic()
@@ -271,7 +271,7 @@ class Worker:
                 each.cseq < 0 for each in engine.dialogs.values() if each.state == 1
             ):
                 self._turn(_LOOK)
-        engine.end = 0.0
+        engine.end = 0
         return {"done": tally.succeeded[kind], "count": count, "errors": tally.errors}
 
     def _step(self, step: dict[str, Any]) -> dict[str, Any]:
@@ -287,7 +287,7 @@ class Worker:
         if step["outage"]:
             engine.drop()
         tally = engine.tally = Tally()
-        engine.begin, engine.end = begin, end
+        engine.begin, engine.end = engine.moment(begin), engine.moment(end)
         sources = []
         for kind, rate in step["mix"].items():
             random = Random(f"{load.seed} {self.role} {self._index} {kind}")
@@ -321,7 +321,7 @@ class Worker:
         # What was due and found nobody free is as late as can be.
         for source in sources:
             while source.due < end:
-                if source.due >= begin:
+                if engine.moment(source.due) >= engine.begin:
                     tally.started[source.kind] += 1
                     tally.error(f"{KINDS[source.kind]}: nobody was free to do it")
                 source.advance()
@@ -355,7 +355,7 @@ class Worker:
                         tally.lag.note(int((time.monotonic() - source.due) * 1e6))
                     burst += 1
                 elif now - source.due > engine.limit:
-                    if engine.begin <= source.due < engine.end:
+                    if engine.begin <= engine.moment(source.due) < engine.end:
                         tally.started[source.kind] += 1
                         tally.error(f"{KINDS[source.kind]}: nobody was free to do it")
                 else:

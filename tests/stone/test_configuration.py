@@ -1,0 +1,86 @@
+"""Configurations: from TOML, from options, and what can't be used."""
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from simplestack.command.stone import configured, parser
+from simplestack.stone.configuration import (
+    SECTIONS,
+    Configuration,
+    from_values,
+    options_of,
+    read_toml,
+)
+from simplestack.stone.errors import ConfigurationError
+
+_SHIPPED = Path(__file__).resolve().parents[2] / "etc" / "stone.toml"
+
+
+class ShippedTest(SynchronousTestCase):
+    """etc/stone.toml shows every key with its default."""
+
+    def test_every_key_and_its_default(self) -> None:
+        """What the file says is what counts where nothing is said, and no key is left out."""
+        values = read_toml(_SHIPPED.read_text("utf-8"))
+        self.assertEqual(from_values(values), Configuration())
+        for name, section in SECTIONS.items():
+            self.assertEqual(list(values[name]), [each.name for each, _ in options_of(section)])
+
+
+class ValuesTest(SynchronousTestCase):
+    def test_there_and_back(self) -> None:
+        """What is sent to a loader on another machine is the configuration."""
+        made = from_values({"load": {"rates": [1, 2.5]}, "server": {"watch": ["twistd"]}})
+        self.assertEqual(from_values(made.values()), made)
+        self.assertEqual(made.load.rates, [1.0, 2.5])
+
+    def test_a_whole_number_is_a_rate(self) -> None:
+        """TOML tells 100 from 100.0, people don't."""
+        self.assertEqual(from_values({"load": {"rate": 100}}).load.rate, 100.0)
+
+    def test_what_cannot_be_used(self) -> None:
+        """Each mistake is told by the name of its key."""
+        for values, said in (
+            ({"sever": {}}, "sever"),
+            ({"load": {"rte": 1}}, "rte"),
+            ({"load": {"rate": "fast"}}, "load.rate"),
+            ({"load": {"rate": True}}, "load.rate"),
+            ({"load": {"rates": [0]}}, "load.rates"),
+            ({"load": {"body": 10}}, "load.body"),
+            ({"load": {"refresh": 2.0}}, "load.refresh"),
+            ({"load": {"scenario": "nothing"}}, "load.scenario"),
+            ({"load": {"distribution": "odd"}}, "load.distribution"),
+            ({"server": {"transport": "sctp"}}, "server.transport"),
+            ({"users": {"user": "alice"}}, "users.user"),
+            ({"users": {"user": "u{name}"}}, "users.user"),
+            ({"generator": {"loaders": 200, "handlers": 200}}, "generator"),
+        ):
+            error = self.assertRaises(ConfigurationError, from_values, values)
+            self.assertIn(said, str(error))
+
+    def test_no_toml(self) -> None:
+        """What is no TOML is told so."""
+        self.assertRaises(ConfigurationError, read_toml, "[load")
+
+
+class OptionsTest(SynchronousTestCase):
+    """Every key is an option, too, and what an option says counts."""
+
+    def test_options_before_the_file(self) -> None:
+        """An option replaces what the file says; the rest of the file stays."""
+        file = Path(self.mktemp())
+        file.write_text('[load]\nrate = 5\nscenario = "publish"\n[users]\ndigest = true\n')
+        options = parser().parse_args(
+            ["run", str(file), "--rate", "7", "--no-digest", "--rates", "1", "2"]
+        )
+        made = configured(options)
+        self.assertEqual((made.load.rate, made.load.scenario), (7.0, "publish"))
+        self.assertEqual((made.users.digest, made.load.rates), (False, [1.0, 2.0]))
+
+    def test_no_file(self) -> None:
+        """A file that is not there is told by its name."""
+        options = parser().parse_args(["run", "nowhere.toml"])
+        self.assertIn(
+            "nowhere.toml", str(self.assertRaises(ConfigurationError, configured, options))
+        )

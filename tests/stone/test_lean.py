@@ -1,0 +1,319 @@
+"""The lean path against a server that the test plays: what is counted, and when."""
+
+import socket
+import time
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from simplestack.stone.credentials import Credentials, values_of
+from simplestack.stone.lean import Engine
+from simplestack.stone.parties import Dialog, Presentity, Watcher
+from simplestack.stone.tally import (
+    PUBLISH,
+    REFRESH,
+    REGISTER,
+    RESUBSCRIBE,
+    SUBSCRIBE,
+    UNPUBLISH,
+    UNSUBSCRIBE,
+)
+from simplestack.stone.templates import Body, mark
+from simplestack.stone.wire import Wire
+
+_CHALLENGE = b'WWW-Authenticate: Digest realm="r", nonce="n", qop="auth", algorithm=MD5\r\n'
+
+
+class EngineTest(SynchronousTestCase):
+    """One loader or handler, over a socket of its own."""
+
+    def setUp(self) -> None:
+        """A server's socket, and an engine that counts everything."""
+        self.server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(self.server.close)
+        self.server.bind(("127.0.0.1", 0))
+        self.server.settimeout(2)
+        wire = Wire(self.server.getsockname(), "udp", b"abcdef", "", True)
+        self.addCleanup(wire.close_all)
+        self.engine = Engine(wire, 1, 4.0, 100.0)
+        self.link = wire.open()
+        self.engine.links.append(self.link)
+        self.engine.begin, self.engine.end = 0, 1 << 62
+        self.engine.counting = True
+        self.tally = self.engine.tally
+
+    def presentity(self) -> Presentity:
+        """A user who may register and publish."""
+        body = Body.of_size(b"sip:alice@example.com", b"sip:alice@192.0.2.1", 350)
+        made = Presentity(7, Credentials("alice", "secret"), b"example.com", 60, body, 0, self.link)
+        self.engine.publishing.append(made)
+        self.engine.registering.append(made)
+        return made
+
+    def dialog(self, presentity: int = 7) -> Dialog:
+        """A watcher who may subscribe."""
+        watcher = Watcher(Credentials("bob", "secret"), b"example.com", 60, 0, self.link)
+        made = Dialog(watcher, presentity, b"sip:alice@example.com", b"Accept: x/y\r\n")
+        self.engine.fresh.append(made)
+        return made
+
+    def heard(self) -> bytes:
+        """What the server gets."""
+        return self.server.recv(65536)
+
+    def answer(self, request: bytes, status: bytes = b"200 OK", more: bytes = b"") -> None:
+        """Answer, and let the engine take it."""
+        copied = b"".join(
+            b"%b: %b\r\n" % (name, values_of(request, name)[0])
+            for name in (b"Via", b"From", b"To", b"Call-ID", b"CSeq")
+        ).replace(b"\r\nCall-ID", b";tag=srv\r\nCall-ID")
+        self.say(b"SIP/2.0 %b\r\n%b%bContent-Length: 0\r\n\r\n" % (status, copied, more))
+
+    def say(self, data: bytes) -> None:
+        """Send something to the engine, which takes it."""
+        self.server.sendto(data, self.link.socket.getsockname())
+        self.engine.receive(2)
+
+    def notify(
+        self, dialog: Dialog, number: int, body: bytes = b"", state: bytes = b"active"
+    ) -> bytes:
+        """Tell a watcher; his answer."""
+        self.say(
+            b"NOTIFY sip:bob@x SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\n"
+            b"Via: SIP/2.0/UDP b;branch=z9hG4bK2\r\nFrom: <sip:alice@example.com>;tag=srv\r\n"
+            b"To: <sip:bob@example.com>;tag=s\r\nCall-ID: d%b-abcdef\r\nCSeq: %d NOTIFY\r\n"
+            b"Subscription-State: %b\r\nContent-Length: %d\r\n\r\n%b"
+            % (dialog.call, number, state, len(body), body)
+        )
+        return self.heard()
+
+    def marked(self, serial: int, due: float, presentity: int = 7) -> bytes:
+        """A document with a mark; the clock of the controller is 100 s ahead."""
+        return b"<note>%b</note>" % mark(b"abcdef", presentity, serial, int((due + 100) * 1e6))
+
+
+class RequestTest(EngineTest):
+    def test_publications(self) -> None:
+        """The entity-tag of each answer is in the next (RFC 3903 §4.1), and serials rise by success."""
+        presentity = self.presentity()
+        now = time.monotonic()
+        self.assertTrue(self.engine.start(PUBLISH, now))
+        self.assertFalse(self.engine.start(PUBLISH, now))
+        self.answer(self.heard(), more=b"SIP-ETag: one\r\n")
+        self.assertEqual((presentity.entity_tag, presentity.serial), (b"one", 1))
+        self.engine.start(REFRESH, now)
+        refresh = self.heard()
+        self.assertIn(b"SIP-If-Match: one\r\n", refresh)
+        self.answer(refresh, more=b"sip-etag: two\r\n")
+        self.assertEqual((presentity.entity_tag, presentity.serial), (b"two", 1))
+        self.engine.start(PUBLISH, now)
+        self.answer(self.heard(), b"412 Conditional Request Failed")
+        self.assertEqual((presentity.entity_tag, presentity.serial), (b"", 1))
+        self.engine.start(PUBLISH, now)
+        self.answer(self.heard(), more=b"SIP-ETag: three\r\n")
+        self.engine.start(UNPUBLISH, now)
+        self.answer(self.heard())
+        self.assertEqual(presentity.entity_tag, b"")
+        self.assertEqual(self.tally.started[PUBLISH], 3)
+        self.assertEqual(self.tally.succeeded[PUBLISH], 2)
+        self.assertEqual(self.tally.errors, {"PUBLISH: 412 Conditional Request Failed": 1})
+        self.assertEqual(self.tally.messages["PUBLISH 2xx"], 4)
+
+    def test_challenge(self) -> None:
+        """A 401 is answered with credentials, which later requests have at once."""
+        self.presentity()
+        self.engine.start(REGISTER, time.monotonic())
+        self.answer(self.heard(), b"401 Unauthorized", _CHALLENGE)
+        again = self.heard()
+        self.assertIn(b"nc=00000001", again)
+        self.answer(again)
+        self.engine.start(REGISTER, time.monotonic())
+        self.assertIn(b"nc=00000002", self.heard())
+        self.assertEqual((self.tally.challenged, self.tally.succeeded[REGISTER]), (1, 1))
+
+    def test_no_digest(self) -> None:
+        """Without digest a challenge is a refusal."""
+        presentity = self.presentity()
+        presentity.credentials.answers = False
+        self.engine.start(REGISTER, time.monotonic())
+        self.answer(self.heard(), b"401 Unauthorized", _CHALLENGE)
+        self.assertEqual(self.tally.errors, {"REGISTER: 401 Unauthorized": 1})
+
+    def test_times_are_of_the_scheduled_moment(self) -> None:
+        """A request that could not leave in time is late from when it was due."""
+        self.presentity()
+        self.engine.start(REGISTER, time.monotonic() - 1.5)
+        self.answer(self.heard())
+        (value,) = self.tally.answers[REGISTER].classes
+        self.assertTrue(1_500_000 * 0.998 <= value < 1_700_000)
+
+    def test_sent_again(self) -> None:
+        """Without an answer it is sent again after T1, then after twice that (RFC 3261 §17.1.2)."""
+        self.presentity()
+        now = time.monotonic()
+        self.engine.start(REGISTER, now)
+        first = self.heard()
+        self.engine.advance(now + 0.4)
+        self.assertEqual(self.tally.retransmitted, 0)
+        self.engine.advance(now + 0.6)
+        self.assertEqual(self.heard(), first)
+        self.engine.advance(now + 1.5)
+        self.engine.advance(now + 1.7)
+        self.assertEqual(self.tally.retransmitted, 2)
+        self.engine.advance(now + 4.1)
+        self.assertEqual(self.tally.errors, {"REGISTER: no answer": 1})
+        self.assertEqual(self.engine.free(REGISTER), 1)
+        self.assertFalse(self.engine.pending)
+
+    def test_not_counted(self) -> None:
+        """What was due in the warm-up counts for nothing."""
+        self.engine.begin = self.engine.moment(time.monotonic() + 10)
+        self.presentity()
+        self.engine.start(REGISTER, time.monotonic())
+        self.answer(self.heard())
+        self.assertEqual((self.tally.started[REGISTER], self.tally.succeeded[REGISTER]), (0, 0))
+
+
+class DialogTest(EngineTest):
+    """Subscriptions (RFC 6665 §4.1)."""
+
+    def subscribed(self, presentity: int = 7) -> Dialog:
+        """An established one."""
+        made = self.dialog(presentity)
+        self.engine.start(SUBSCRIBE, time.monotonic())
+        self.answer(
+            self.heard(),
+            more=b"Contact: <sip:srv@192.0.2.1>\r\nRecord-Route: <sip:p1;lr>\r\nRecord-Route: <sip:p2;lr>\r\n",
+        )
+        return made
+
+    def test_requests_in_the_dialog(self) -> None:
+        """They go to the remote target by the route set in reverse, with both tags (RFC 3261 §12.2.1.1)."""
+        self.subscribed()
+        self.engine.start(RESUBSCRIBE, time.monotonic())
+        request = self.heard()
+        self.assertTrue(request.startswith(b"SUBSCRIBE sip:srv@192.0.2.1 SIP/2.0\r\n"))
+        self.assertIn(b"Route: <sip:p2;lr>\r\nRoute: <sip:p1;lr>\r\n", request)
+        self.assertIn(b"\r\nTo: <sip:alice@example.com>;tag=srv\r\n", request)
+        self.assertEqual(values_of(request, b"CSeq"), [b"2 SUBSCRIBE"])
+        self.answer(request)
+        self.engine.start(UNSUBSCRIBE, time.monotonic())
+        request = self.heard()
+        self.assertEqual(values_of(request, b"Expires"), [b"0"])
+        self.answer(request)
+        self.assertEqual((self.engine.free(SUBSCRIBE), self.engine.free(RESUBSCRIBE)), (1, 0))
+
+    def test_a_notify_before_the_answer(self) -> None:
+        """It may come before the 200 of its SUBSCRIBE (RFC 6665 §4.1.2.4)."""
+        dialog = self.dialog()
+        self.engine.start(SUBSCRIBE, time.monotonic())
+        self.heard()
+        self.assertTrue(self.notify(dialog, 1).startswith(b"SIP/2.0 200 OK\r\n"))
+        self.assertEqual(self.tally.first.total, 1)
+
+    def test_answers(self) -> None:
+        """A 200 has every Via, From, To, Call-ID and CSeq of the NOTIFY (RFC 3261 §8.2.6.2)."""
+        answer = self.notify(self.subscribed(), 5)
+        self.assertEqual(len(values_of(answer, b"Via")), 2)
+        self.assertEqual(values_of(answer, b"CSeq"), [b"5 NOTIFY"])
+        self.assertEqual(values_of(answer, b"From"), [b"<sip:alice@example.com>;tag=srv"])
+
+    def test_changes(self) -> None:
+        """The first document is no change; later ones are, once; what is told late is late."""
+        dialog = self.subscribed()
+        now = time.monotonic()
+        self.notify(dialog, 1, self.marked(3, now - 9))
+        self.assertEqual(self.tally.notify.total, 0)
+        self.notify(dialog, 2, self.marked(4, now))
+        self.notify(dialog, 3, self.marked(4, now))
+        self.notify(dialog, 3, self.marked(5, now))
+        self.assertEqual((self.tally.notified, self.tally.repeated), (1, 1))
+        self.notify(dialog, 4, self.marked(5, now - 5))
+        self.assertEqual((self.tally.notified, self.tally.late), (1, 1))
+
+    def test_a_newer_one_stands_for_those_before(self) -> None:
+        """A NOTIFY with the newest state tells what it superseded, as late as it is."""
+        dialog = self.subscribed()
+        now = time.monotonic()
+        self.notify(dialog, 1, self.marked(1, now - 3))
+        self.notify(dialog, 2, self.marked(2, now - 3))
+        self.notify(dialog, 3, self.marked(5, now))
+        self.assertEqual((self.tally.notified, self.tally.superseded), (2, 2))
+        # Those between were due 1 s and 2 s ago.
+        times = sorted(self.tally.notify.classes)
+        self.assertEqual([round(each / 1e6) for each in times], [0, 1, 2, 3])
+
+    def test_nothing_published_before(self) -> None:
+        """Where the first NOTIFY has no document of ours, the next change is one, not many."""
+        dialog = self.subscribed()
+        self.notify(dialog, 1)
+        self.notify(dialog, 2, self.marked(9, time.monotonic()))
+        self.assertEqual((self.tally.notified, self.tally.superseded), (1, 0))
+
+    def test_other_runs(self) -> None:
+        """What another run has left in a document is none of ours."""
+        dialog = self.subscribed()
+        now = time.monotonic()
+        left = self.marked(900, now).replace(b"~abcdef", b"~012345")
+        self.notify(dialog, 1, left + self.marked(1, now))
+        self.notify(dialog, 2, left + self.marked(2, now))
+        self.assertEqual((self.tally.notified, dialog.last), (1, 2))
+
+    def test_out_of_order(self) -> None:
+        """A NOTIFY that was overtaken is answered, and tells nothing new."""
+        dialog = self.subscribed()
+        now = time.monotonic()
+        self.notify(dialog, 1, self.marked(1, now))
+        self.notify(dialog, 3, self.marked(3, now))
+        self.notify(dialog, 2, self.marked(2, now))
+        self.assertEqual((self.tally.notified, self.tally.superseded), (1, 1))
+        self.assertEqual((self.tally.out_of_order, self.tally.gaps), (1, 1))
+
+    def test_lists(self) -> None:
+        """A NOTIFY for a list may have several documents (RFC 4662 §5)."""
+        dialog = self.subscribed(-1)
+        now = time.monotonic()
+        self.notify(dialog, 1, self.marked(1, now, 7) + self.marked(4, now, 8))
+        self.notify(dialog, 2, self.marked(2, now, 7) + self.marked(4, now, 8))
+        self.notify(dialog, 3, self.marked(5, now, 8))
+        self.assertEqual(self.tally.notified, 2)
+        self.assertTrue(self.engine.untold({7: 3}))
+        self.engine.settle({7: 3, 8: 5})
+        self.assertEqual(self.tally.missing, 1)
+
+    def test_missing(self) -> None:
+        """What was accepted and never told is missing, once."""
+        dialog = self.subscribed()
+        self.notify(dialog, 1, self.marked(1, time.monotonic()))
+        self.assertFalse(self.engine.untold({7: 1}))
+        self.assertTrue(self.engine.untold({7: 4}))
+        self.engine.settle({7: 4})
+        self.engine.settle({7: 4})
+        self.assertEqual(self.tally.missing, 3)
+
+    def test_unknown(self) -> None:
+        """A NOTIFY of no subscription gets 481 (RFC 6665 §4.1.3); so do all after an outage."""
+        dialog = self.subscribed()
+        self.engine.drop()
+        self.assertTrue(self.notify(dialog, 1).startswith(b"SIP/2.0 481 "))
+        self.assertEqual(self.tally.strays, 1)
+        self.assertEqual((self.engine.free(SUBSCRIBE), self.engine.free(RESUBSCRIBE)), (1, 0))
+
+    def test_terminated(self) -> None:
+        """A subscription that the server ends is an error (RFC 6665 §4.1.3)."""
+        dialog = self.subscribed()
+        self.notify(dialog, 1, state=b"terminated;reason=rejected")
+        self.assertEqual(self.tally.errors, {"NOTIFY: terminated;reason=rejected": 1})
+
+    def test_what_is_no_message(self) -> None:
+        """Octets that make no sense are passed over."""
+        dialog = self.subscribed()
+        for data in (
+            b"",
+            b"NOTIFY",
+            b"NOTIFY x SIP/2.0\r\nVia: a\r\nCall-ID: d\r\nCSeq: x\r\n\r\n",
+        ):
+            self.say(data)
+        self.say(
+            b"NOTIFY x SIP/2.0\r\nVia: a\r\nCall-ID: d%b\r\nCSeq: x NOTIFY\r\n\r\n" % dialog.call
+        )
+        self.assertEqual(self.tally.notified, 0)

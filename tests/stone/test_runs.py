@@ -1,0 +1,255 @@
+"""Runs from end to end, with processes and sockets: against the sink, and against the server."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from simplestack.command.main import main
+from simplestack.command.stone import TOKEN
+from simplestack.stone.calibration import calibrate
+from simplestack.stone.configuration import Configuration, from_values
+from simplestack.stone.errors import StoneError
+from simplestack.stone.joining import serve
+from simplestack.stone.running import run
+from simplestack.stone.scenarios import SCENARIOS
+from simplestack.stone.sink import running_sink
+from tests.bench.account import Account
+from tests.bench.provision import create_users
+from tests.bench.rows import free_port
+from tests.bench.served import Served, twistd
+
+_SMALL: dict[str, Any] = {
+    "presentities": 8,
+    "watchers": 6,
+    "watchers_each": 3.0,
+    "rate": 40.0,
+    "warm": 0.1,
+    "length": 0.4,
+    "outage": 0.4,
+    "limit": 8.0,
+}
+
+
+def configuration_of(port: int, **load: Any) -> Configuration:
+    """A small run."""
+    return from_values(
+        {
+            "server": {"port": port, "domain": "stone.example"},
+            "load": {**_SMALL, **load},
+            "generator": {"calibrate": False},
+        }
+    )
+
+
+class SinkTest(SynchronousTestCase):
+    """What needs no server that is any good."""
+
+    def test_fan_out(self) -> None:
+        """Two loaders and two handlers do what was asked for, and all is told."""
+        with running_sink("udp", True) as port:
+            values = configuration_of(port, rates=[30.0, 60.0], refresh=0.5).values()
+            values["generator"] |= {"loaders": 2, "handlers": 2}
+            values["server"]["watch"] = [str(os.getpid())]
+            result = run(from_values(values))
+        self.assertEqual([step["rate"] for step in result["steps"]], [30.0, 60.0])
+        first, second = result["steps"]
+        for step in (first, second):
+            self.assertEqual((step["success"], step["errors"]), (1.0, {}))
+            self.assertEqual(
+                step["notify"]["expected"], step["operations"]["publish"]["started"] * 3
+            )
+            self.assertEqual(len(step["generator"]["busy"]), 4)
+            self.assertIsNotNone(step["server"])
+        self.assertEqual(second["operations"]["publish"]["started"], 12)
+        self.assertEqual(second["operations"]["refresh"]["started"], 12)
+        self.assertEqual(result["subscriptions"], 24)
+        json.dumps(result)
+        self.assertNotIn("secret", json.dumps(result))
+
+    def test_over_tcp(self) -> None:
+        """A connection for each user, and a new one for each after the outage."""
+        with running_sink("tcp", False) as port:
+            values = configuration_of(port, scenario="refresh-storm", connections=0).values()
+            values["server"]["transport"] = "tcp"
+            values["users"]["digest"] = False
+            (step,) = run(from_values(values))["steps"]
+        self.assertEqual((step["success"], step["errors"]), (1.0, {}))
+        started = {kind: each["started"] for kind, each in step["operations"].items()}
+        self.assertEqual(started, {"register": 8, "publish": 8, "subscribe": 24})
+
+    def test_calibration(self) -> None:
+        """The generator says what it can do."""
+        made = calibrate(configuration_of(1))
+        self.assertGreater(made["messages_per_core"], 1000)
+        self.assertGreater(made["capacity"], 40)
+
+    def test_find(self) -> None:
+        """The search runs on one preparation; its knee is in the result, and a page is written."""
+        directory = Path(tempfile.mkdtemp(dir=self.mktemp_directory()))
+        with running_sink("udp", False) as port, mock.patch("sys.stdout", StringIO()) as said:
+            status = main(
+                [
+                    "stone", "find", "--port", str(port), "--no-calibrate", "--scenario", "register",
+                    "--presentities", "4", "--warm", "0", "--length", "0.1", "--limit", "0.3",
+                    "--rate", "3000", "--p99", "0.0000001",
+                    "--json", str(directory / "a.json"), "--html", str(directory / "a.html"),
+                ]
+            )  # fmt: skip
+        self.assertEqual(status, 0)
+        self.assertIn("knee: 0/s is borne", said.getvalue())
+        result = json.loads((directory / "a.json").read_text())
+        self.assertEqual(result["knee"]["rate"], 0)
+        self.assertIn("<svg", (directory / "a.html").read_text())
+
+    def mktemp_directory(self) -> str:
+        """A directory of this test."""
+        made: str = self.mktemp()
+        Path(made).mkdir(parents=True)
+        return made
+
+    def test_from_elsewhere(self) -> None:
+        """Loaders and handlers come with the token; who has another is sent away."""
+        refused: list[str] = []
+
+        def join(role: str, address: str, token: str) -> None:
+            try:
+                serve(role, address, token)
+            except StoneError as error:
+                refused.append(str(error))
+
+        threads: list[threading.Thread] = []
+
+        def waiting(address: str, token: str) -> None:
+            for role, known in (("loader", "wrong"), ("loader", token), ("handler", token)):
+                threads.append(threading.Thread(target=join, args=(role, address, known)))
+                threads[-1].start()
+                time.sleep(0.1)
+
+        with running_sink("udp", False) as port:
+            values = configuration_of(port).values()
+            values["generator"] |= {"remote": True, "token": "let me in"}
+            result = run(from_values(values), waiting=waiting)
+        for thread in threads:
+            thread.join(5)
+        self.assertEqual(result["steps"][0]["success"], 1.0)
+        self.assertEqual(len(refused), 1)
+
+    def test_nobody_answers(self) -> None:
+        """A server that is not there ends the run in one line, with what was tried."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+            made.bind(("127.0.0.1", 0))
+            silent = configuration_of(made.getsockname()[1], scenario="register", limit=0.3)
+            error = self.assertRaises(StoneError, run, silent)
+        self.assertIn("8 of 8 register failed: 8 × REGISTER: no answer", str(error))
+
+
+class CommandTest(SynchronousTestCase):
+    def said(self, *arguments: str) -> tuple[int, str, str]:
+        """Exit status and output of a command."""
+        with (
+            mock.patch("sys.stdout", StringIO()) as out,
+            mock.patch("sys.stderr", StringIO()) as err,
+        ):
+            status = main(["stone", *arguments])
+        return status, out.getvalue(), err.getvalue()
+
+    def test_users(self) -> None:
+        """The users that a run needs, as ``simplestack user import`` reads them."""
+        status, out, _ = self.said(
+            "users",
+            "--domain",
+            "a.example",
+            "--presentities",
+            "1",
+            "--watchers",
+            "1",
+            "--first",
+            "5",
+        )
+        self.assertEqual(
+            (status, out), (0, "u000005@a.example secret-5\nu000006@a.example secret-6\n")
+        )
+
+    def test_scenarios(self) -> None:
+        """Every scenario is told."""
+        _, out, _ = self.said("scenarios")
+        for name in SCENARIOS:
+            self.assertIn(f"{name}: ", out)
+
+    def test_mistakes(self) -> None:
+        """What can't be used is one line, and status 2; what fails is one line, and status 1."""
+        for arguments, status, text in (
+            (["run", "--scenario", "none"], 2, "load.scenario"),
+            (["compare", "a.json", "b.json"], 2, "a.json"),
+            (["loader", "--controller", "127.0.0.1:1"], 2, TOKEN),
+            (["run", "--watch", "nobody has this", "--no-calibrate"], 1, "server.watch"),
+        ):
+            got, _, error = self.said(*arguments)
+            self.assertEqual(got, status, error)
+            self.assertIn(text, error)
+            self.assertEqual(error.count("\n"), 1)
+
+
+class ServerTest(SynchronousTestCase):
+    """Every scenario against simplestack, with rules and digest."""
+
+    def test_scenarios(self) -> None:
+        """All of each succeeds: over UDP, then the fan-out by lists, and over TCP."""
+        directory = Path(tempfile.mkdtemp())
+        self.addCleanup(lambda: shutil.rmtree(directory))
+        port, xcap = free_port(), free_port()
+        store = f"sqlite:///{directory}/s.db"
+        create_users(
+            store,
+            [Account(at, f"u{at:06d}", "stone.example", f"secret-{at}") for at in range(14)],
+        )
+        server = Served(
+            twistd(
+                [
+                    "simplestack", "--domain", "stone.example", "--store", store,
+                    "--listen", f"udp:{port}:interface=127.0.0.1",
+                    "--listen", f"tcp:{port}:interface=127.0.0.1",
+                    "--xcap", f"tcp:{xcap}:interface=127.0.0.1",
+                    "--notify-interval", "0",
+                ]
+            ),
+            directory,
+            port,
+            None,
+        )  # fmt: skip
+        self.addCleanup(server.stop)
+        end = time.monotonic() + 30
+        while True:
+            server.check()
+            try:
+                socket.create_connection(("127.0.0.1", xcap), 1).close()
+                break
+            except OSError:
+                self.assertLess(time.monotonic(), end, server.said())
+                time.sleep(0.05)
+        root = f"http://127.0.0.1:{xcap}/"
+        for scenario in SCENARIOS:
+            values = configuration_of(port, scenario=scenario).values()
+            # The rules of the first stay.
+            values["server"]["xcap"], root = root, ""
+            values["server"]["watch"] = [str(server.process.pid)]
+            (step,) = run(from_values(values))["steps"]
+            self.assertEqual((step["success"], step["errors"]), (1.0, {}), scenario)
+            self.assertGreater(step["server"]["cpu_per_operation"], 0)
+        for transport, lists in (("udp", True), ("tcp", False)):
+            values = configuration_of(port, lists=lists, rate=20.0).values()
+            values["server"]["transport"] = transport
+            (step,) = run(from_values(values))["steps"]
+            self.assertEqual((step["success"], step["errors"]), (1.0, {}), transport)
+            self.assertTrue(re.fullmatch(r"[1-9]\d*", str(step["notify"]["expected"])))
