@@ -235,8 +235,8 @@ class RateTests(ListCase):
         self.subscribed(Event="presence;max-rate=0.1")
         self.take()
         other.notifies()
-        for round in range(3):
-            self.world.publish(self.bob, f"said {round}")
+        for turn in range(3):
+            self.world.publish(self.bob, f"said {turn}")
             self.take(3.0)
             self.assertEqual(len(other.notifies()), 1)
         self.take(12.0)

@@ -25,12 +25,6 @@ from tests.roles.test_regevent import _BINDING as BINDING
 
 PRESENTITY = "sip:presentity@example.com"
 CAROL = "sip:carol@example.com"
-#: RFC 4660 §7.2.3, whose own document is in a namespace that there is not.
-REJECTED = """<filter id="123"><what><include>
-  /wi:watcherinfo/wi:watcher-list[@package="presence"]/
-  wi:watcher[@status="terminated" and @event="rejected"]
-</include></what>
-<trigger><changed from="pending" to="terminated">//@status</changed></trigger></filter>"""
 ACTIVE = '<filter id="a"><what><include>//wi:watcher[@status="active"]</include></what></filter>'
 
 
@@ -46,6 +40,15 @@ def filter_set(inner: str) -> bytes:
 def example(name: str) -> bytes:
     """A document of the RFC."""
     return (DIRECTORY / "rfc4660" / name).read_bytes()
+
+
+#: Of §7.2.3, whose document is in a namespace that there is not.
+REJECTED = (
+    example("7.2.3-01.xml")
+    .partition(b"</ns-bindings>")[2]
+    .removesuffix(b"</filter-set>\n")
+    .decode()
+)
 
 
 class ExampleTests(SynchronousTestCase):
@@ -66,6 +69,14 @@ class ExampleTests(SynchronousTestCase):
         for name in ("7.2.1", "7.2.2"):
             left = self.leaves(example(f"{name}-01.xml"), example("7.2-01.xml"))
             self.assertEqual(left, parse_watcherinfo(example(f"{name}-02.xml")), name)
+
+    def test_namespace(self) -> None:
+        """§7.2.3 as it is printed is no filter document (488)."""
+        error: SIPError = self.assertRaises(
+            SIPError, merged, b"", example("7.2.3-01.xml"), PRESENTITY, "presence.winfo"
+        )
+        self.assertEqual(error.status, 488)
+        self.assertIn("simple-filter", error.text)
 
     def test_trigger(self) -> None:
         """§7.2.3: only where a pending watcher was rejected, and only him."""
@@ -183,7 +194,7 @@ class WatcherInfoTests(SynchronousTestCase):
         """§7.2.3 at work: told when a pending watcher is rejected, once."""
         self.join(ALICE)
         self.join(CAROL)
-        (first,) = self.watch(REJECTED)
+        (first,) = self.watch(REJECTED.replace(PRESENTITY, AOR))
         self.assertEqual(read(first).body, b"")
         self.assertEqual(self.handle(ALICE, "allow"), [])
         (notify,) = self.handle(CAROL, "block")
