@@ -16,8 +16,15 @@ COMPILED = [
     "simplestack/sip/fields/*.py",
     "simplestack/sip/[!_]*.py",
     "simplestack/transaction/[!_]*.py",
+    "simplestack/documents/elements.py",
+    "simplestack/documents/markup.py",
+    "simplestack/documents/pidf.py",
+    "simplestack/documents/timestamps.py",
+    "simplestack/documents/xml.py",
     "simplestack/event/[!_]*.py",
-    "simplestack/roles/packages.py",
+    "simplestack/roles/composer.py",
+    "simplestack/roles/rpid.py",
+    "simplestack/roles/source.py",
     "simplestack/roles/presence.py",
     "simplestack/roles/registrar.py",
     "simplestack/roles/rules.py",
@@ -32,10 +39,11 @@ COMPILED = [
     "simplestack/app/sipturn.py",
     "simplestack/app/turn.py",
     "simplestack/net/datagram.py",
+    "simplestack/net/identifiers.py",
 ]
 PLAIN = {
     "simplestack/sip/errors.py",
-    "simplestack/sip/grammar.py",
+    "simplestack/sip/memory.py",
     "simplestack/transaction/diagram.py",
 }
 #: What the compiler must find to know the types.

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from lxml import etree
 
@@ -118,7 +118,8 @@ def _write(node: etree._Element, scope: dict[str, str]) -> str:
     name = _qualified(tag)
     ours = name is not None
     if name is None:
-        name, declared, scope = _foreign(tag, node.prefix, scope)
+        unstubbed: Any = node  # whose stub says that each has a prefix
+        name, declared, scope = _foreign(tag, unstubbed.prefix, scope)
     else:
         declared = ""
     if node.attrib:

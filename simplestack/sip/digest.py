@@ -13,7 +13,8 @@ from binascii import Error as Base64Error
 from collections.abc import Callable, Iterable, Sequence
 
 from simplestack.sip.fields import Challenge, Credentials
-from simplestack.sip.grammar import quote, remember
+from simplestack.sip.grammar import quote
+from simplestack.sip.memory import remember
 
 __all__ = [
     "ALGORITHMS",

@@ -9,8 +9,7 @@ atomic group, `(?>(?:...)*)`: before Python 3.11.5 `(?:...)*+` matches what it s
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 from simplestack.sip.errors import SIPError
 
@@ -25,7 +24,6 @@ __all__ = [
     "is_token",
     "parse_params",
     "quote",
-    "remember",
     "split_list",
     "unquote",
     "unquote_param",
@@ -33,8 +31,6 @@ __all__ = [
 
 Params: TypeAlias = tuple[tuple[str, str | None], ...]
 """Parameters in order: lower-case name, and the value as written, quotes included."""
-
-T = TypeVar("T")
 
 TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]"
 """A character of `token`."""
@@ -55,49 +51,10 @@ _to_escape = re.compile(r'["\\\x00-\x08\x0b\x0c\x0e-\x1f\x7f]')
 _list_parts = re.compile(rf'{QUOTED}|<[^<>]*+>|[^,"<(]++|(,)|(\()|.', re.DOTALL)
 _comment_part = re.compile(rf"{QUOTED}|[^()\"\\]++|\\.|(\()|(\))|.", re.DOTALL)
 
-_REMEMBERED_LENGTH = 512
-
 
 def bad(text: str) -> SIPError:
     """The 400 that says what is wrong with the syntax."""
     return SIPError(400, text=text)
-
-
-class _Memory(dict[str, T]):
-    """What a function gave for the texts that it was asked about last."""
-
-    __slots__ = ("_before", "_parse", "_size")
-
-    def __init__(self, parse: Callable[[str], T], size: int) -> None:
-        self._parse = parse
-        self._size = size
-        #: What this memory held before it was full, where texts in use are found again.
-        self._before: dict[str, T] = {}
-
-    def __missing__(self, text: str) -> T:
-        value = self._before.get(text)
-        if value is None:
-            value = self._parse(text)
-        if len(text) <= _REMEMBERED_LENGTH:
-            if len(self) >= self._size:
-                self._before = self.copy()
-                self.clear()
-            self[text] = value
-        return value
-
-
-def remember(size: int) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
-    """Keep up to twice `size` results of a function of one text, those used last.
-
-    Texts over 512 characters are not kept, so that strangers can't fill the memory with
-    long ones. What is known is found without a call of Python code: header fields repeat so
-    often that this is most of what reading them costs.
-    """
-
-    def decorate(parse: Callable[[str], T]) -> Callable[[str], T]:
-        return _Memory(parse, size).__getitem__
-
-    return decorate
 
 
 def is_token(text: str) -> bool:

@@ -40,8 +40,8 @@ from simplestack.sip.fields import (
     parse_warning,
     split_list,
 )
-from simplestack.sip.grammar import remember
 from simplestack.sip.headers import COMMA_LISTS, COMPACT, canonical
+from simplestack.sip.memory import remember
 
 __all__ = ["HeaderFields"]
 

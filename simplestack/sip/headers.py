@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simplestack.sip.grammar import remember
+from simplestack.sip.memory import remember
 
 __all__ = ["COMMA_LISTS", "COMPACT", "KNOWN", "canonical"]
 

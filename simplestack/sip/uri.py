@@ -8,7 +8,8 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from simplestack.sip.grammar import bad, remember
+from simplestack.sip.grammar import bad
+from simplestack.sip.memory import remember
 
 __all__ = ["Uri", "parse_host", "parse_uri"]
 

@@ -12,11 +12,11 @@ from simplestack.sip.grammar import (
     is_token,
     parse_params,
     quote,
-    remember,
     split_list,
     unquote,
 )
 from simplestack.sip.headers import COMMA_LISTS, COMPACT, canonical
+from simplestack.sip.memory import remember
 
 
 class GrammarTests(SynchronousTestCase):

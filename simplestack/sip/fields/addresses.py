@@ -14,10 +14,10 @@ from simplestack.sip.grammar import (
     format_params,
     parse_params,
     quote,
-    remember,
     split_list,
     unquote,
 )
+from simplestack.sip.memory import remember
 from simplestack.sip.uri import Uri, parse_uri
 
 __all__ = ["NameAddr", "parse_name_addr", "parse_name_addrs"]

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from simplestack.sip.grammar import QUOTED, TOKEN, bad, quote, remember, unquote
+from simplestack.sip.grammar import QUOTED, TOKEN, bad, quote, unquote
+from simplestack.sip.memory import remember
 
 __all__ = [
     "Challenge",

@@ -13,8 +13,8 @@ from simplestack.sip.grammar import (
     format_params,
     integer,
     parse_params,
-    remember,
 )
+from simplestack.sip.memory import remember
 
 __all__ = ["Event", "SubscriptionState", "parse_event", "parse_subscription_state"]
 

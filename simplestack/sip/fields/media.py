@@ -12,9 +12,9 @@ from simplestack.sip.grammar import (
     find_param,
     format_params,
     parse_params,
-    remember,
     split_list,
 )
+from simplestack.sip.memory import remember
 
 __all__ = ["MediaType", "parse_accept", "parse_media_type"]
 

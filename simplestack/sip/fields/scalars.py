@@ -17,10 +17,10 @@ from simplestack.sip.grammar import (
     is_token,
     parse_params,
     quote,
-    remember,
     split_list,
     unquote,
 )
+from simplestack.sip.memory import remember
 
 __all__ = [
     "MAX_SECONDS",

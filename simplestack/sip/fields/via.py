@@ -12,9 +12,9 @@ from simplestack.sip.grammar import (
     find_param,
     format_params,
     parse_params,
-    remember,
     split_list,
 )
+from simplestack.sip.memory import remember
 from simplestack.sip.uri import parse_host
 
 __all__ = ["BRANCH_COOKIE", "Via", "parse_via", "parse_vias"]
