@@ -192,7 +192,7 @@ class Usages:
         dialog = usage.dialog
         self._drop(usage)
         if dialog.outstanding is usage:
-            dialog.outstanding = None
+            dialog.outstanding = dialog.request = None
             dialog.paused = False
             for other in dialog.usages:
                 if other.waiting is not None:
