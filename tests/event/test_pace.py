@@ -429,6 +429,22 @@ class OwnPaceTests(Case):
         self.assertEqual(self.passes(10), [])
         self.assertEqual(self.agent.notifier._resting, {})
 
+    def test_other_rights_at_once(self) -> None:
+        """Who sees something else by a change of the rules is told at once, and loses nothing."""
+        self.join()
+        self.join("", CAROL)
+        self.put(b"1")
+        self.put(b"2")
+        self.package.permissions[ALICE] = "nothing"
+        (told,) = self.agent.put(rules(b"less"))
+        self.assertEqual((told.subscription.watcher, read(told).body), (ALICE, b"closed"))
+        self.agent.answer(told)
+        self.package.handlings[ALICE] = "block"
+        (told,) = self.agent.put(rules(b"none"))
+        self.assertTrue(told.final)
+        self.agent.answer(told)
+        self.assertEqual([n.subscription.watcher for _, n in self.passes(10)], [CAROL])
+
     def test_slower_subscriber(self) -> None:
         """Who wants less often gets it less often."""
         self.join(";max-rate=0.1")
