@@ -11,6 +11,8 @@ from simplestack.app.plugins import authorization_policy, composer
 from simplestack.app.settings import Settings, SettingsError
 from simplestack.command.arguments import Parser, user
 from simplestack.roles.explanation import explain
+from simplestack.sip.errors import SIPError
+from simplestack.sip.uri import parse_uri
 from simplestack.state import ResourceState
 from simplestack.store.errors import StoreError
 from simplestack.store.reading import records_of
@@ -27,7 +29,10 @@ def parser() -> argparse.ArgumentParser:
         "settings below stand in for the server's.",
     )
     top.add_argument(
-        "--watcher", required=True, type=_watcher, help="alice@example.com, or anonymous"
+        "--watcher",
+        required=True,
+        type=_watcher,
+        help="alice@example.com, tel:+4930123456, or anonymous",
     )
     top.add_argument("--presentity", required=True, type=user, help="such as bob@example.com")
     top.add_argument("--control", default=Settings.control, help="as given to the server")
@@ -41,7 +46,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _watcher(text: str) -> str:
-    return "" if text == "anonymous" else user(text)
+    if text == "anonymous":
+        return ""
+    # A watcher may be a telephone number, where others say who he is.
+    if not text.startswith("tel:"):
+        return user(text)
+    try:
+        return parse_uri(text).aor
+    except SIPError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no telephone number") from None
 
 
 def run(arguments: list[str]) -> int:
@@ -109,4 +122,6 @@ def lines(found: dict[str, Any]) -> list[str]:
             f"subscription {each['subscription']}: {each['status']}, {each['expires_in']} s left,"
             f" last NOTIFY number {each['notifications']}; {each['because']}"
         )
+        if each["wishes"]:
+            text.append(f"  it asks for {', '.join(each['wishes'])}")
     return text

@@ -17,7 +17,24 @@ def standing(usage: Usage, now: float) -> dict[str, Any]:
         "expires_in": max(0, round(record.expires_at - now)),
         "notifications": dialog.cseq,
         "because": _because(usage, now),
+        "wishes": _wishes(usage),
     }
+
+
+def _wishes(usage: Usage) -> list[str]:
+    """What of the state, and when, the subscriber has asked for."""
+    wishes = []
+    if usage.view is not None and usage.view.what is not None:
+        wishes.append("what its filter leaves")
+    if usage.triggers:
+        wishes.append("what its filter waits for")
+    if usage.pace is not None:
+        wishes.append(usage.pace.rates.text.lstrip(";").replace(";", ", "))
+    if usage.deltas is not None:
+        wishes.append("partial documents")
+    if usage.subscription.suppress:
+        wishes.append("nothing while it has the state")
+    return wishes
 
 
 def _because(usage: Usage, now: float) -> str:

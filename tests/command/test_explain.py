@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from simplestack.command.explain import run
+from simplestack.command.explain import lines, run
 from tests.peers.probe import Probe
 from tests.peers.running import DOMAIN, Running
 
@@ -51,7 +51,11 @@ class ExplainTests(SynchronousTestCase):
         """Without a server the settings are those of the arguments; bad ones end with 2."""
         store = f"sqlite:///{self.mktemp()}.db"
         who = ["--presentity", f"alice@{DOMAIN}", "--watcher"]
-        for watcher, handling in ((f"bob@{DOMAIN}", "allow"), ("anonymous", "block")):
+        for watcher, handling in (
+            (f"bob@{DOMAIN}", "allow"),
+            ("tel:+49-30-123", "allow"),
+            ("anonymous", "block"),
+        ):
             arguments = [*who, watcher, "--default-handling", "allow"]
             status, said, _ = self.explain(store, *arguments)
             self.assertEqual(status, 0)
@@ -59,3 +63,23 @@ class ExplainTests(SynchronousTestCase):
         status, _, errors = self.explain(store, *who, "anonymous", "--composition", "moon")
         self.assertEqual(status, 2)
         self.assertIn("moon", errors)
+        error = self.assertRaises(SystemExit, self.explain, store, *who, "tel:x y")
+        self.assertEqual(error.code, 2)
+
+    def test_lines(self) -> None:
+        """A subscription is told with what it asks for."""
+        found: dict[str, Any] = {
+            **dict.fromkeys(("handling", "because", "sphere", "policy", "document"), "x"),
+            **dict.fromkeys(("rules", "sources", "parts"), ()),
+            "watcher": "",
+            "presentity": "sip:alice@example.com",
+            "subscriptions": [
+                {
+                    **dict.fromkeys(("subscription", "status", "because"), "y"),
+                    "expires_in": 9,
+                    "notifications": 3,
+                    "wishes": ["partial documents", "max-rate=1"],
+                }
+            ],
+        }
+        self.assertEqual(lines(found)[-1], "  it asks for partial documents, max-rate=1")
