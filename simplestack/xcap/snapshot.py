@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from hashlib import blake2b
 from itertools import pairwise
 from typing import Final, NamedTuple, TypeAlias
 
@@ -19,6 +20,7 @@ from simplestack.interfaces import Body
 from simplestack.state import Absence, Document, ResourceState
 from simplestack.xcap import edit
 from simplestack.xcap.globaltree import GlobalTree
+from simplestack.xcap.lookup import Lookup, lookup
 from simplestack.xcap.selection import Collection, Resource, Selection
 from simplestack.xcap.selectors import DocumentSelector
 from simplestack.xcap.server import XCAPServer
@@ -29,23 +31,47 @@ __all__ = ["Snapshot", "changes_between", "take"]
 _COMPARED: Final = 16_384
 #: What contents of elements and patches may have in one notification; more is left out.
 _SHOWN: Final = 32_768
+_END: Final = b"</d:xcap-diff>"
 
 Change: TypeAlias = DocumentChange | ElementState | AttributeState
 
 
-class Component(NamedTuple):
-    """An element as it stands in its document, or the value of an attribute."""
+class Component:
+    """An element as it stands in its document, or the value of an attribute.
 
-    content: str
-    is_element: bool
-    #: The namespaces in scope around an element, by prefix.
-    scope: tuple[tuple[str, str], ...] = ()
+    The content is that of the document, and not another copy.
+    """
 
-    def state(self, selector: str) -> ElementState | AttributeState:
-        """What tells a subscriber of it."""
-        if self.is_element:
-            return ElementState(selector, source=self.content, scope=self.scope)
-        return AttributeState(selector, self.content)
+    __slots__ = ("_body", "_end", "_start", "_value", "fingerprint", "scope", "size")
+
+    def __init__(self, found: edit.Found, within: Lookup) -> None:
+        element, attribute = found
+        self._body = within.data
+        self._start, self._end = element.start, element.end
+        self._value = None if attribute is None else attribute.value
+        #: The namespaces in scope around an element, by prefix.
+        self.scope: tuple[tuple[str, str], ...] = ()
+        if attribute is None:
+            self.scope = within.scope(element)
+            self.fingerprint = within.fingerprint(element)
+            self.size = element.end - element.start
+            self.size += sum([len(prefix) + len(uri) for prefix, uri in self.scope])
+        else:
+            self.fingerprint = blake2b(attribute.value.encode(), digest_size=16).digest()
+            self.size = len(attribute.value)
+
+    def state(self, selector: str, room: int) -> ElementState | AttributeState:
+        """What tells a subscriber of it, without its content where there is no room for that.
+
+        "the notifier MAY discard the <element> element content" (RFC 5875 §4.7).
+        """
+        shown = self.size <= room
+        if self._value is not None:
+            return AttributeState(selector, self._value if shown else "", None if shown else True)
+        if not shown:
+            return ElementState(selector)
+        source = self._body[self._start : self._end].decode()
+        return ElementState(selector, source=source, scope=self.scope)
 
 
 class Snapshot(Body):
@@ -147,11 +173,18 @@ def take(
         for selector, document in sorted(documents.items())
     ]
     room = _SHOWN
+    hidden = blake2b(digest_size=8)
     for selector, component in components.items():
         if component is not None:
-            room -= len(component.content)
-            everything.append(_shown(component, room).state(selector))
-    snapshot = Snapshot(MEDIA_TYPE, XcapDiff(f"{server.root}/", tuple(everything)).to_bytes())
+            everything.append(component.state(selector, room))
+            if component.size > room:
+                hidden.update(component.fingerprint)
+            room -= min(component.size, room)
+    data = XcapDiff(f"{server.root}/", tuple(everything)).to_bytes()
+    if room <= 0:
+        # What is left out makes the state another one as well.
+        data = data.replace(_END, b"<!-- %b -->%b" % (hidden.hexdigest().encode(), _END))
+    snapshot = Snapshot(MEDIA_TYPE, data)
     snapshot.documents = documents
     snapshot.absent = absent
     snapshot.components = components
@@ -165,23 +198,13 @@ def take(
     return snapshot
 
 
-def _shown(component: Component, room: int) -> Component:
-    """A component, without its content where that would be too much (RFC 5875 §4.7)."""
-    if room >= 0 or not component.is_element:
-        return component
-    return component._replace(content="")
-
-
 def _component(resource: Resource, document: Document | None) -> Component | None:
     assert resource.node is not None
-    found = None if document is None else edit.find(document.body, resource.node)
-    if found is None:
+    if document is None:
         return None
-    if resource.node.attribute is not None:
-        return None if found.attribute is None else Component(found.attribute.value, False)
-    parent = found.element.parent
-    scope = {} if parent is None else parent.scope()
-    return Component(found.element.octets.decode(), True, tuple(sorted(scope.items())))
+    within = lookup(document.body)
+    found = within.find(resource.node)
+    return None if found is None else Component(found, within)
 
 
 # What has changed
@@ -247,10 +270,16 @@ def changes_between(
                     if is_element
                     else AttributeState(selector, exists=False)
                 )
-        elif whole or any(old.components.get(selector) != component for old in trail):
-            room -= len(component.content)
-            changes.append(_shown(component, room).state(selector))
+        elif whole or any(
+            _print(old.components.get(selector)) != component.fingerprint for old in trail
+        ):
+            changes.append(component.state(selector, room))
+            room -= min(component.size, room)
     return changes
+
+
+def _print(component: Component | None) -> bytes | None:
+    return None if component is None else component.fingerprint
 
 
 def _different(old: Snapshot, new: Snapshot) -> list[str]:

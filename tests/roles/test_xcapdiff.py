@@ -1,5 +1,6 @@
 """The event package ``xcap-diff`` (RFC 5875), with the documents of RFC 5874."""
 
+import time
 from collections.abc import Iterable
 
 from hypothesis import given, settings
@@ -473,6 +474,52 @@ class ChangesTests(Case):
         self.assertIsNotNone(first.element)
         self.assertIsNone(second.element)
         self.assertIsNone(second.exists)
+
+    def test_what_is_left_out_changes(self) -> None:
+        """An element whose content was left out is told when it changes, as any other."""
+        body = b"<doc>" + b"".join([b"<e>%b</e>" % (b"x" * 20_000)] * 2) + b"</doc>"
+        self.agent.put(document(body, "2"))
+        second = f"{INDEX}/~~/doc/e%5b2%5d"
+        self.acknowledged(f"{INDEX}/~~/doc/e%5b1%5d", second)
+        (request,) = self.agent.put(document(body.replace(b"x</e></doc>", b"y</e></doc>"), "3"))
+        (change,) = told(request).changes
+        assert isinstance(change, ElementState)
+        self.assertEqual(change.selector, second)
+        self.assertIsNotNone(change.element)
+
+    def test_bounded(self) -> None:
+        """However a large node is listed, and however often, a NOTIFY stays within bounds."""
+        large = b"y" * 100_000
+        self.agent.put(document(b"<doc a='%b'><e>%b</e></doc>" % (large, large), "2"))
+        listed = [f"{INDEX}/~~/*%5b1%5d" + "/e%5b1%5d", f"{INDEX}/~~/doc/@a", f"{INDEX}/~~/doc"]
+        first = self.subscribed(*listed)
+        self.assertLess(len(read(first).body), 2000)
+        attribute, *elements = sorted(
+            told(first).changes, key=lambda each: "/@a" not in each.selector
+        )
+        self.assertEqual(attribute, AttributeState(f"{INDEX}/~~/doc/@a", exists=True))
+        for each in elements:
+            assert isinstance(each, ElementState)
+            self.assertIsNone(each.element)
+            self.assertIsNone(each.exists)
+
+    def test_time(self) -> None:
+        """Many nodes of a document as large as documents may be are looked up in moments."""
+        for piece, pattern in (
+            (b"<b/>", "b%5b{}%5d"),
+            (b"<b c='%d'/>", "b%5b@c=%22{}%22%5d"),
+            (b"<b c='%d'/>", "*%5b{}%5d/@c"),
+        ):
+            self.setUp()
+            pieces = [piece % n if b"%" in piece else piece for n in range(20_000)]
+            body = b"<a>" + b"".join(pieces) + b"</a>"
+            self.agent.put(document(body, "1"))
+            first = self.subscribed(*[f"{INDEX}/~~/a/{pattern.format(n)}" for n in range(1, 98)])
+            self.assertEqual(len(told(first).changes), 97)
+            self.agent.answer(first)
+            begin = time.process_time()
+            self.agent.put(document(body.replace(b"<a>", b"<a >"), "2"))
+            self.assertLess(time.process_time() - begin, 2.0)
 
     def test_lost(self) -> None:
         """After a NOTIFY that failed everything is told from the last one that came through."""
