@@ -34,6 +34,7 @@ class Credentials:
     """Name, password, and what the server's last challenge was."""
 
     __slots__ = (
+        "_counted",
         "_ends",
         "_head",
         "_seed",
@@ -65,6 +66,8 @@ class Credentials:
         self.header = b"Authorization"
         self._seed: _Hash | None = None
         self._head = b""
+        #: Whether the server has offered qop, with which nonces are counted.
+        self._counted = True
         #: (method, Request-URI) → what the hash ends with.
         self._ends: dict[tuple[bytes, bytes], bytes] = {}
 
@@ -81,12 +84,15 @@ class Credentials:
             algorithm = parameters.get("algorithm", "MD5").upper()
             if algorithm not in DIGESTS or self.preferred not in ("", algorithm):
                 continue
-            if "auth" not in parameters.get("qop", "").replace(" ", "").split(","):
+            offered = parameters.get("qop", "")
+            if offered and "auth" not in offered.replace(" ", "").split(","):
                 continue
+            self._counted = bool(offered)
             self.header = b"Proxy-Authorization" if proxy else b"Authorization"
             self.algorithm = algorithm
             self.realm = parameters.get("realm", "")
             self.opaque = parameters.get("opaque")
+            self._ends.clear()
             self.adopt(parameters.get("nonce", ""))
             return
         raise StoneError(f"no challenge that can be answered in {challenges!r}")
@@ -100,8 +106,9 @@ class Credentials:
         self._head = (
             self.header
             + f': Digest username="{self.username}", realm="{self.realm}", '
-            f'nonce="{nonce}"{opaque}, algorithm={self.algorithm}, qop=auth, '
-            f'cnonce="{_CNONCE}", uri="'.encode()
+            f'nonce="{nonce}"{opaque}, algorithm={self.algorithm}, '.encode()
+            + (f'qop=auth, cnonce="{_CNONCE}", '.encode() if self._counted else b"")
+            + b'uri="'
         )
 
     def _hash(self, data: bytes) -> str:
@@ -115,11 +122,15 @@ class Credentials:
         end = self._ends.get((method, uri))
         if end is None:
             ha2 = self._hash(method + b":" + uri)
-            end = f":{_CNONCE}:auth:{ha2}".encode()
+            end = (f":{_CNONCE}:auth:{ha2}" if self._counted else ha2).encode()
             self._ends[method, uri] = end
         self.count += 1
         count = b"%08x" % self.count
         digest = seed.copy()
+        if not self._counted:
+            # RFC 2617 §3.2.2.1: without qop there is neither count nor cnonce.
+            digest.update(end)
+            return b'%b%b", response="%b"\r\n' % (self._head, uri, digest.hexdigest().encode())
         digest.update(count + end)
         return b'%b%b", nc=%b, response="%b"\r\n' % (
             self._head,

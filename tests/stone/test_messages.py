@@ -148,6 +148,20 @@ class CredentialsTest(SynchronousTestCase):
         self.assertIn('opaque="o"', line)
         self.assertIn("nc=00000002", line)
 
+    def test_without_qop(self) -> None:
+        """A challenge without qop is answered as RFC 2617 §3.2.2.1 says, without a count."""
+        made = Credentials("alice", "secret")
+        made.challenged(b'x 401 y\r\nWWW-Authenticate: Digest realm="r", nonce="n"\r\n\r\n')
+        line = made.line(b"PUBLISH", b"sip:a").decode()
+
+        def hashed(text: str) -> str:
+            return hashlib.md5(text.encode()).hexdigest()
+
+        response = hashed(f"{hashed('alice:r:secret')}:n:{hashed('PUBLISH:sip:a')}")
+        self.assertIn(f'response="{response}"', line)
+        self.assertNotIn("nc=", line)
+        self.assertNotIn("qop", line)
+
     def test_preferred(self) -> None:
         """One algorithm alone is answered with where the configuration says so."""
         made = Credentials("alice", "secret", "MD5")
