@@ -35,7 +35,7 @@ from simplestack.xcap.selectors import (
     parse,
     root_path,
 )
-from simplestack.xcap.server import XCAPServer
+from simplestack.xcap.server import METHODS, XCAPServer
 
 __all__ = ["XCAPService", "XCAPTurn"]
 
@@ -82,7 +82,9 @@ class XCAPService:
         )
         self.root = root_path(server.root)
         #: Mounts in any ``twisted.web`` site.
-        self.resource = XCAPResource(self.serve, max_body=server.limits.octets, origins=origins)
+        self.resource = XCAPResource(
+            self.serve, max_body=server.limits.octets, origins=origins, allow=self.allow
+        )
         self._turns = turns
         #: AUIDs whose claims have been read from the store.
         self._claimed: set[str] = set()
@@ -103,6 +105,16 @@ class XCAPService:
             respond(exchange, refusal(SIPError(500)))
         else:
             self._turns.run(XCAPTurn(self, exchange, selector))
+
+    def allow(self, uri: bytes) -> str:
+        """The methods that a URI has (RFC 9110 §9.3.7); all where it names nothing here."""
+        try:
+            return self.server.allowed(parse(uri, self.root))
+        except SIPError:
+            pass
+        except Exception:
+            self.log.failure("a request was not understood: {uri!r}", uri=uri)
+        return ", ".join(METHODS)
 
     def forget(self, aors: Collection[str]) -> None:
         """Users were removed with all their documents."""

@@ -13,13 +13,14 @@ from zope.interface import implementer
 
 __all__ = ["Exchange", "XCAPResource", "XCAPSite"]
 
-_ALLOW: Final = b"GET, HEAD, PUT, DELETE, OPTIONS"
+_ALLOW: Final = "GET, HEAD, PUT, DELETE, OPTIONS"
 #: Smaller bodies are not worth the time to compress them.
 _COMPRESSED_FROM: Final = 1024
 _PREFLIGHT: Final = {
-    b"Access-Control-Allow-Methods": _ALLOW,
+    b"Access-Control-Allow-Methods": _ALLOW.encode(),
     b"Access-Control-Allow-Headers": (
-        b"Authorization, Content-Type, If-Match, If-None-Match, If-Modified-Since"
+        b"Authorization, Content-Type, If-Match, If-None-Match, If-Modified-Since,"
+        b" If-Unmodified-Since"
     ),
     b"Access-Control-Max-Age": b"3600",
 }
@@ -50,7 +51,8 @@ class Exchange(NamedTuple):
 class XCAPResource:
     """Everything below an XCAP root, as a leaf of any site.
 
-    ``serve`` is called with each request.  ``max_body`` bounds the octets of a body; a site
+    ``serve`` is called with each request but OPTIONS, for which ``allow`` says which methods a URI
+    has.  ``max_body`` bounds the octets of a body; a site
     other than ``XCAPSite`` reads the whole body before this can refuse it.  ``origins`` are
     those that scripts of web pages may come from ("*" for any): by default none (CORS is off).
     """
@@ -63,8 +65,10 @@ class XCAPResource:
         *,
         max_body: int = 262_144,
         origins: Collection[str] = (),
+        allow: Callable[[bytes], str] = lambda uri: _ALLOW,
     ) -> None:
         self._serve = serve
+        self._allow = allow
         self.max_body = max_body
         self._origins = frozenset(origin.encode() for origin in origins)
 
@@ -73,15 +77,6 @@ class XCAPResource:
         method = request.method
         if self._origins:
             self._share(request)
-        if method == b"OPTIONS":
-            request.setHeader(b"Allow", _ALLOW)
-            _Answer(request).respond(200, (), b"")
-            return NOT_DONE_YET
-        body = request.content.read() if request.content is not None else b""
-        answer = _Answer(request)
-        if len(body) > self.max_body:
-            answer.respond(413, _TEXT, _too_large(self.max_body))
-            return NOT_DONE_YET
         target: bytes = request.uri
         uri = target
         if uri[:1] != b"/":
@@ -90,6 +85,14 @@ class XCAPResource:
             uri = b"/" + rest.partition(b"/")[2] if found else b"/" + uri
         if request.prepath:
             uri = b"/" + b"/".join(uri.split(b"/")[len(request.prepath) + 1 :])
+        answer = _Answer(request)
+        if method == b"OPTIONS":
+            answer.respond(200, (("Allow", self._allow(uri)),), b"")
+            return NOT_DONE_YET
+        body = request.content.read() if request.content is not None else b""
+        if len(body) > self.max_body:
+            answer.respond(413, _TEXT, _too_large(self.max_body))
+            return NOT_DONE_YET
         headers = {
             name.decode("ascii").lower(): ", ".join(
                 [value.decode("utf-8", "surrogateescape") for value in values]
@@ -120,12 +123,13 @@ class XCAPResource:
 
     def _share(self, request: Request) -> None:
         """Let pages of the origins read the answer (the Fetch standard's CORS protocol)."""
+        # Also the answer to who has no origin is another one (the Fetch standard's "Vary").
+        request.setHeader(b"Vary", b"Origin")
         origin = request.getHeader(b"origin")
         if origin is None or not (origin in self._origins or b"*" in self._origins):
             return
         request.setHeader(b"Access-Control-Allow-Origin", origin)
         request.setHeader(b"Access-Control-Expose-Headers", _EXPOSED)
-        request.setHeader(b"Vary", b"Origin")
         if request.method == b"OPTIONS":
             for name, value in _PREFLIGHT.items():
                 request.setHeader(name, value)

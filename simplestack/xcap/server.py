@@ -20,7 +20,7 @@ from simplestack.xcap.nodes import parse as parse_node
 from simplestack.xcap.selectors import GLOBAL, DocumentSelector, ResourceSelector
 from simplestack.xcap.usages.capabilities import XCAPCapabilities
 
-__all__ = ["ATTRIBUTE", "ELEMENT", "NAMESPACES", "Limits", "XCAPServer"]
+__all__ = ["ATTRIBUTE", "ELEMENT", "METHODS", "NAMESPACES", "Limits", "XCAPServer"]
 
 NAMESPACES: Final = "application/xcap-ns+xml"
 
@@ -93,6 +93,17 @@ class XCAPServer:
             raise SIPError(404, text=f"the URI names a directory of {usage.auid}, no document")
         if node is not None and node.namespaces and method not in READING:
             raise _not_allowed(_READ_ONLY)
+
+    def allowed(self, selector: ResourceSelector) -> str:
+        """The methods that a URI has, whoever asks.  Raises SIPError 400, 404."""
+        usage, place = self.usage(selector), selector.document
+        node = self.node(selector)
+        fixed = self.gathers(selector) or (
+            usage.computed(place.owner, place.path, {}, self.root) is not None
+        )
+        if fixed or (node is not None and node.namespaces):
+            return _READ_ONLY
+        return ", ".join(METHODS)
 
     def gathers(self, selector: ResourceSelector) -> bool:
         """Whether the document is made of those of all users."""

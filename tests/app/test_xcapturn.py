@@ -158,6 +158,27 @@ class TurnTests(SynchronousTestCase):
         again = XCAPWorld(store=world.store)
         self.assertEqual(again.client("bill").get(uri).body, DOCUMENT)
 
+    def test_options(self) -> None:
+        """RFC 9110 §9.3.7: Allow names the methods of the resource; what is computed is only read."""
+        client = XCAPWorld().client()
+        every, some = "GET, HEAD, PUT, DELETE, OPTIONS", "GET, HEAD, OPTIONS"
+        for uri, expected in (
+            (INDEX, every),
+            (f"{INDEX}/~~/resource-lists/list/@name", every),
+            (f"{INDEX}/~~/resource-lists/namespace::*", some),
+            ("/xcap-caps/global/index", some),
+            ("/rls-services/global/index", some),
+            ("/rls-services/users/sip:bill@example.com/index", every),
+            (
+                "/org.openmobilealliance.xcap-directory/users/sip:bill@example.com/directory.xml",
+                some,
+            ),
+            ("/", every),
+            (f"{INDEX}/~~/a%5b", every),
+        ):
+            answer = client("OPTIONS", uri)
+            self.assertEqual((answer.status, answer.header("Allow")), (200, expected), uri)
+
     def test_proxy_with_a_prefix(self) -> None:
         """A reverse proxy may take the path of the root off or leave it."""
         world = XCAPWorld(root="https://example.com/services/xcap")
