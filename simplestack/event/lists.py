@@ -386,8 +386,9 @@ class ListTable:
             b"".join([b"%b\r\n%b\r\n" % (mark, part) for part in parts]),
             mark,
         )
+        # Linphone takes quotation marks for a part of the boundary, and it needs none.
         return Body(
-            f'{MULTIPART};type="{RLMI_TYPE}";start="<{start}>";boundary="{boundary}"', head, tail
+            f'{MULTIPART};type="{RLMI_TYPE}";start="<{start}>";boundary={boundary}', head, tail
         )
 
 

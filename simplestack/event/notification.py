@@ -4,6 +4,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from simplestack.event.coding import SMALLEST, choose_coding, encode
+from simplestack.event.dialect import linphone_event, linphone_parts, of_linphone
 from simplestack.interfaces import Body
 from simplestack.state import Subscription
 from simplestack.transaction.dialog import routing
@@ -101,7 +102,11 @@ class NotifyRequest:
         if body is None:
             content, data = _content("", self._tag, ""), b""
         else:
-            data = body.data if body.tail is None else body.render(self._version)
+            data = body.data
+            if body.tail is not None:
+                data = body.render(self._version)
+                if of_linphone(self.subscription):
+                    data = linphone_parts(data)
             used = ""
             accepted = self.subscription.accept_encoding
             if accepted and len(data) >= SMALLEST:
@@ -148,6 +153,8 @@ def head(subscription: Subscription, events: str, require: str = "") -> bytes:
         uri, routes, _ = routing(uri, subscription.route_set)
         route = f"Route: {', '.join(routes)}\r\n"
     event = subscription.package
+    if require and of_linphone(subscription):
+        event = linphone_event(event)
     if subscription.event_id:
         event += f";id={subscription.event_id}"
     # A subscriber of RFC 2543 has no tag.
