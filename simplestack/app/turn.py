@@ -355,7 +355,10 @@ class Turns:
         else:
             boundary = notifier.boundary(now)
             if boundary is not None and boundary <= now:
-                notifications += notifier.tick(changes, now)
+                # What the other changes mean has been told.
+                passed = ChangeSet(aor)
+                notifications += notifier.tick(passed, now)
+                changes.update(passed)
         self._conclude(resident, changes, notifications, now)
         for deadline in (state.deadline(), notifier.boundary(now)):
             if deadline is not None:

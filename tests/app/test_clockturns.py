@@ -37,6 +37,29 @@ class ClockTests(TurnCase):
         self.assertIsNotNone(residents.get(BOB))
         self.assertEqual(len(self.alice.ask("REGISTER", "sip:example.com").contacts), 1)
 
+    def test_boundary_and_expiry(self) -> None:
+        """RFC 3857 §4.7.2: a change is told once, also where a boundary passes in the same second."""
+        rules = (
+            '<cp:ruleset xmlns:cp="urn:ietf:params:xml:ns:common-policy"'
+            ' xmlns="urn:ietf:params:xml:ns:pres-rules"><cp:rule id="a"><cp:conditions>'
+            "<cp:identity><cp:many/></cp:identity></cp:conditions>"
+            "<cp:actions><sub-handling>allow</sub-handling></cp:actions></cp:rule>"
+            '<cp:rule id="b"><cp:conditions><cp:validity><cp:from>2023-01-01T00:00:00Z</cp:from>'
+            "<cp:until>2023-11-14T22:14:20Z</cp:until></cp:validity></cp:conditions></cp:rule>"
+            "</cp:ruleset>"
+        )
+        self.world.store_rules(BOB, {}, rules.encode())
+        carol = self.world.phone("carol@example.com")
+        self.subscribe()
+        self.subscribe(carol, 60)
+        self.bob.ask("SUBSCRIBE", BOB, {"Event": ["presence.winfo"]})
+        self.world.run(1.0)
+        self.bob.notifies()
+        self.world.run(70.0)
+        (notify,) = self.bob.notifies()
+        self.assertIn(b"sip:carol@example.com", notify.body)
+        self.assertIn(b'event="timeout"', notify.body)
+
     def test_boundaries(self) -> None:
         """RFC 4745 §7.3: validities begin and end by the clock alone, each of them."""
 
