@@ -4,7 +4,7 @@ Providers of the interfaces marked *plug-in* are found by ``twisted.plugin`` in 
 ``twisted.plugins``; the shipped ones come by the same door.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from zope.interface import Attribute, Interface
@@ -263,8 +263,13 @@ class IStore(Interface):
     def load(aor: str) -> Any:
         """A Deferred of ``list[Record]``: everything of one AOR."""
 
-    def commit(changes: ChangeSet) -> Any:
-        """A Deferred that fires after the changes are durable, in the order of the calls."""
+    def commit(changes: ChangeSet, settled: Callable[[Exception | None], object]) -> None:
+        """Make changes durable; they must not be altered afterwards.
+
+        ``settled`` is called once, in the reactor's thread and after ``commit`` has returned: with
+        None when the changes are durable, in the order of the calls, those without changes too, or
+        with the error that they fail with, which may come before what was given earlier.
+        """
 
     def deadlines() -> Any:
         """A Deferred of ``list[tuple[str, float]]``: each AOR with its earliest expiry."""

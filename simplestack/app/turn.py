@@ -74,6 +74,36 @@ class Attendant(Protocol):
         """A NOTIFY about an AOR was answered with a 2xx."""
 
 
+class _Pending:
+    """A turn that has been applied and waits for its commit, by which it is called."""
+
+    __slots__ = ("_changes", "_notifications", "_resident", "_response", "_turn", "_turns")
+
+    def __init__(
+        self,
+        turns: "Turns",
+        resident: Resident,
+        notifications: list[Notification],
+        turn: Turn | None,
+        response: object,
+        changes: ChangeSet,
+    ) -> None:
+        self._turns = turns
+        self._resident = resident
+        self._notifications = notifications
+        self._turn = turn
+        self._response = response
+        self._changes = changes
+
+    def __call__(self, error: Exception | None) -> None:
+        if error is None:
+            self._turns.committed(
+                self._resident, self._notifications, self._turn, self._response, self._changes
+            )
+        else:
+            self._turns.failed(error, self._resident, self._turn)
+
+
 class Turns:
     """Runs the turns of requests, of the clock, and of failed notifications."""
 
@@ -126,7 +156,7 @@ class Turns:
 
     def _unavailable(self, failure: Failure, turn: Turn) -> None:
         # The store or a credential source did not answer; they log why, once.
-        turn.refuse(_sorry(failure))
+        turn.refuse(_sorry(failure.value))
 
     def _broken(self, failure: Failure, turn: Turn) -> None:
         self.log.failure("a turn failed: {turn!r}", failure=failure, turn=turn)
@@ -179,13 +209,8 @@ class Turns:
             return
         # Without changes of its own a turn still waits for the commit of those that it has seen.
         resident.uncommitted += 1
-        committed = cast("Deferred[None]", self._store.commit(changes))
-        committed.addCallbacks(
-            self._committed,
-            self._failed,
-            (resident, notifications, turn, response, changes),
-            {},
-            (resident, turn),
+        self._store.commit(
+            changes, _Pending(self, resident, notifications, turn, response, changes)
         )
 
     def _watch_clock(self, resident: Resident, changes: ChangeSet, now: float) -> None:
@@ -197,17 +222,16 @@ class Turns:
         if boundary is not None:
             self._deadlines.set(aor, boundary)
 
-    def _committed(
+    def committed(
         self,
-        _: object,
         resident: Resident,
         notifications: list[Notification],
         turn: Turn | None,
         response: object,
         changes: ChangeSet,
     ) -> None:
+        """Release what waited for a commit."""
         resident.uncommitted -= 1
-        # Caught here and not by another errback: that would be run for every request.
         try:
             self._release(resident, notifications, turn, response)
             attendant = self.attendant
@@ -229,13 +253,14 @@ class Turns:
             for request in resident.notifier.release(notifications, self._clock()):
                 self.delivery.send(resident.state.aor, request)
 
-    def _failed(self, failure: Failure, resident: Resident, turn: Turn | None) -> None:
+    def failed(self, error: Exception, resident: Resident, turn: Turn | None) -> None:
+        """Take back what could not be committed, and refuse what waited for it."""
         resident.uncommitted -= 1
         try:
             if self._residents.get(resident.state.aor) is resident:
                 self.distrust([resident.state.aor])
             if turn is not None:
-                turn.refuse(_sorry(failure))
+                turn.refuse(_sorry(error))
         except Exception:
             self.log.failure("a turn that failed could not be refused")
 
@@ -270,7 +295,8 @@ class Turns:
             return
         self.distrust([aor])
         if resident.uncommitted:
-            committed = cast("Deferred[None]", self._store.commit(ChangeSet(aor)))
+            committed: Deferred[None] = Deferred()
+            self._store.commit(ChangeSet(aor), _firing(committed))
             self._residents.load(aor, committed).addErrback(lambda _: None)
 
     # Users who are removed
@@ -532,6 +558,18 @@ class Turns:
         self._deadlines.set(aor, self._clock() + RETRY_AFTER)
 
 
+def _firing(deferred: Deferred[None]) -> Callable[[Exception | None], object]:
+    """What fires the Deferred with what a commit comes to."""
+
+    def settled(error: Exception | None) -> None:
+        if error is None:
+            deferred.callback(None)
+        else:
+            deferred.errback(error)
+
+    return settled
+
+
 def _retry_after(response: Response | None) -> float | None:
     if response is None:
         return None
@@ -542,9 +580,8 @@ def _retry_after(response: Response | None) -> float | None:
     return None if value is None else value.seconds
 
 
-def _sorry(failure: Failure) -> SIPError:
+def _sorry(error: BaseException | None) -> SIPError:
     """The answer where the store failed."""
-    error = failure.value
     if isinstance(error, Unstorable):
         return SIPError(400, text=str(error))
     seconds = error.retry_after if isinstance(error, Unavailable) else RETRY_AFTER

@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, ClassVar, Protocol
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
@@ -29,6 +29,8 @@ _SLICE = 0.005
 _TRIAL = 65_536
 
 _Entries = dict[tuple[str, str], Record | Removed]
+#: Told what a commit has come to.
+_Settled = Callable[[Exception | None], object]
 
 
 class Reactor(Protocol):
@@ -57,9 +59,9 @@ class Batch:
         self.entries: dict[Kind, _Entries] = {kind: {} for kind in RECORD_KINDS}
         self.aors: set[str] = set()
         #: In the order of the commits.
-        self.waiting: list[tuple[str, Deferred[None]]] = []
+        self.waiting: list[tuple[str, _Settled]] = []
 
-    def without(self, aors: Collection[str]) -> list[tuple[str, Deferred[None]]]:
+    def without(self, aors: Collection[str]) -> list[tuple[str, _Settled]]:
         """Take out what concerns these AORs; who waits for it."""
         taken = [waiter for waiter in self.waiting if waiter[0] in aors]
         self.waiting = [waiter for waiter in self.waiting if waiter[0] not in aors]
@@ -106,8 +108,10 @@ class Committer:
         self._written: Batch | None = None
         self._going = False
         #: Outcomes that are not told yet, in order.
-        self._told: deque[tuple[Deferred[None], Exception | None]] = deque()
+        self._told: deque[tuple[_Settled, Exception | None]] = deque()
         self._telling = False
+        #: The database is back, and it is still told what was lost.
+        self._recovering = False
         self._count = 0
         #: Loads that wait until a batch is settled.
         self._settling: dict[int, list[Deferred[None]]] = {}
@@ -145,19 +149,22 @@ class Committer:
         self._go()
         return stopped
 
-    def commit(self, changes: ChangeSet) -> Deferred[None]:
-        """Make changes durable; fires when they are, and never before an earlier commit does.
+    def commit(self, changes: ChangeSet, settled: _Settled) -> None:
+        """Make changes durable; ``settled`` is called later, with None when they are.
 
-        Fails with Unavailable, or with Unstorable where a key is longer than any database takes.
-        Without changes it waits for the earlier ones alone.
+        It is never called before that of an earlier commit, unless they fail: with Unavailable, or
+        with Unstorable where a key is longer than any database takes.  Without changes it waits
+        for the earlier ones alone.
         """
         aor = changes.aor
         if not self._up or self._count >= self._queue_limit or self._stopping:
-            return self._reject(aor)
+            self._reject(aor, settled, Unavailable(self._retry_after))
+            return
         queue = self._queue
         if not queue:
-            if not changes.entries and not self._count:
-                return succeed(None)
+            if not changes.entries and self._written is None:
+                self._tell_later(settled, None)
+                return
             batch = Batch(self._reactor.seconds())
             queue.append(batch)
         else:
@@ -168,16 +175,16 @@ class Committer:
         entries = batch.entries
         for (kind, key), entry in changes.entries.items():
             if (len(aor) + len(key)) * 7 > KEY_LIMIT and not fits(aor, key):
-                return self._reject(aor, Unstorable(f"the key {aor[:50]}… {key[:50]}… is too long"))
+                error = Unstorable(f"the key {aor[:50]}… {key[:50]}… is too long")
+                self._reject(aor, settled, error)
+                return
             entries[kind][aor, key] = entry
-        committed: Deferred[None] = Deferred()
-        batch.waiting.append((aor, committed))
+        batch.waiting.append((aor, settled))
         batch.aors.add(aor)
         self._count += 1
         if not self._going:
             self._going = True
             self._reactor.callLater(0, self._go)
-        return committed
 
     def settled(self, aor: str) -> Deferred[None] | None:
         """Fires when no change of the AOR is on its way any more; None if there is none."""
@@ -197,9 +204,9 @@ class Committer:
             return self._reactor.seconds() - self._written.since
         return self._reactor.seconds() - self._queue[0].since if self._queue else 0.0
 
-    def _reject(self, aor: str, error: StoreError | None = None) -> Deferred[None]:
+    def _reject(self, aor: str, settled: _Settled, error: StoreError) -> None:
         self._disown({aor})
-        return fail(error or Unavailable(self._retry_after))
+        self._tell_later(settled, error)
 
     def _disown(self, aors: Collection[str]) -> None:
         try:
@@ -226,27 +233,40 @@ class Committer:
             waiting.callback(None)
 
     def _tell(self) -> None:
-        """Fire Deferreds for a while."""
+        """Tell outcomes for a while."""
         self._telling = False
         end = self._reactor.seconds() + _SLICE
         while self._told:
-            committed, error = self._told.popleft()
+            settled, error = self._told.popleft()
             self._count -= 1
-            if error is None:
-                committed.callback(None)
-            else:
-                committed.errback(error)
+            try:
+                settled(error)
+            except Exception:
+                self.log.failure("what a commit has come to could not be told")
             if self._reactor.seconds() >= end:
                 break
         if self._told:
-            self._telling = True
-            self._reactor.callLater(0, self._tell)
-        elif self._stopping:
+            self._tell_again()
+            return
+        if self._recovering:
+            self.recovered()
+        if self._stopping:
             self._go()
 
     def _tell_soon(self) -> None:
         if not self._telling:
             self._tell()
+
+    def _tell_later(self, settled: _Settled, error: Exception | None) -> None:
+        """Tell what was decided at once, but not before the caller knows that it has asked."""
+        self._count += 1
+        self._told.append((settled, error))
+        self._tell_again()
+
+    def _tell_again(self) -> None:
+        if not self._telling:
+            self._telling = True
+            self._reactor.callLater(0, self._tell)
 
     # What the writer reports.
 
@@ -271,7 +291,7 @@ class Committer:
         self._written = None
         if refused:
             self._refuse(batch, refused)
-        self._told.extend((committed, None) for _, committed in batch.waiting)
+        self._told.extend([(settled, None) for _, settled in batch.waiting])
         # The writer goes on before anybody is told.
         self._go()
         self._settle(batch)
@@ -283,11 +303,10 @@ class Committer:
             waiter for concerned in (batch, *self._queue) for waiter in concerned.without(aors)
         ]
         self._disown(aors)
-        for aor, committed in failed:
+        for aor, settled in failed:
             reason = refused[aor]
             self.log.error("records of {aor} can't be stored: {reason}", aor=aor, reason=reason)
-            self._count -= 1
-            committed.errback(Unstorable(f"records of {aor} can't be stored: {reason}"))
+            self._told.append((settled, Unstorable(f"records of {aor} can't be stored: {reason}")))
 
     def failed(self, batch: Batch, error: Exception) -> None:
         """The database failed; the writer tries to get it back."""
@@ -306,17 +325,17 @@ class Committer:
         self._queue.clear()
         self._disown(set[str]().union(*(failed.aors for failed in batches)))
         for failed in batches:
-            for _, committed in failed.waiting:
-                self._told.append((committed, Unavailable(self._retry_after)))
+            for _, settled in failed.waiting:
+                self._told.append((settled, Unavailable(self._retry_after)))
             self._settle(failed)
         self._tell_soon()
         self._go()
 
     def recovered(self) -> None:
         """The database takes writes again."""
-        if self._told:
-            # Whoever was decided on what was lost must know first.
-            self._reactor.callLater(0, self.recovered)
+        # Whoever was decided on what was lost must know first.
+        self._recovering = bool(self._told)
+        if self._recovering:
             return
         self._up = True
         self.log.critical("the store is back: {database}", database=self._database.name)

@@ -26,14 +26,14 @@ __all__ = ["MemoryCredentials", "MemoryStore"]
 class MemoryStore:
     """Records in a dict.
 
-    Commits and loads fire at once.  A test may set ``available`` to False, with which they fail
-    as those of a lost database do, or ``held`` to True, with which commits wait for ``release``
-    or ``lose``.
+    Loads fire at once, and commits are settled before ``commit`` returns: there is no reactor here
+    that could do it later.  A test may set ``available`` to False, with which they fail as those
+    of a lost database do, or ``held`` to True, with which commits wait for ``release`` or ``lose``.
     """
 
     def __init__(self) -> None:
         self._records: dict[str, dict[tuple[Kind, str], Record]] = {}
-        self._waiting: list[tuple[ChangeSet, Deferred[None]]] = []
+        self._waiting: list[tuple[ChangeSet, Callable[[Exception | None], object]]] = []
         #: As on SQLStore.
         self.on_failure: Callable[[Collection[str]], object] = lambda aors: None
         self.available = True
@@ -55,40 +55,39 @@ class MemoryStore:
             return fail(Unavailable(2))
         return succeed(list(self._records.get(aor, {}).values()))
 
-    def commit(self, changes: ChangeSet) -> Deferred[None]:
+    def commit(self, changes: ChangeSet, settled: Callable[[Exception | None], object]) -> None:
         """Keep changes."""
         if not self.available:
             self.on_failure({changes.aor})
-            return fail(Unavailable(2))
-        if not all(fits(changes.aor, key) for _, key in changes.entries):
+            settled(Unavailable(2))
+        elif not all(fits(changes.aor, key) for _, key in changes.entries):
             self.on_failure({changes.aor})
-            return fail(Unstorable("a key is too long"))
-        committed: Deferred[None] = Deferred()
-        self._waiting.append((changes, committed))
-        if not self.held:
-            self.release()
-        return committed
+            settled(Unstorable("a key is too long"))
+        else:
+            self._waiting.append((changes, settled))
+            if not self.held:
+                self.release()
 
     def release(self) -> None:
         """Make all held commits durable, in order."""
         self.held = False
         while self._waiting:
-            changes, committed = self._waiting.pop(0)
+            changes, settled = self._waiting.pop(0)
             records = self._records.setdefault(changes.aor, {})
             for key, entry in changes.entries.items():
                 if isinstance(entry, Removed):
                     records.pop(key, None)
                 else:
                     records[key] = entry
-            committed.callback(None)
+            settled(None)
 
     def lose(self) -> None:
         """Let all held commits fail."""
         self.held = False
         waiting, self._waiting = self._waiting, []
         self.on_failure({changes.aor for changes, _ in waiting})
-        for _, committed in waiting:
-            committed.errback(Unavailable(2))
+        for _, settled in waiting:
+            settled(Unavailable(2))
 
     def deadlines(self) -> Deferred[list[tuple[str, float]]]:
         """Each AOR with its earliest expiry."""

@@ -19,7 +19,7 @@ class SQLStore:
     """Records in SQLite or PostgreSQL: one writer with group commit, a few readers.
 
     :param url: ``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/DATABASE``.
-    :param reactor: where Deferreds fire.
+    :param reactor: where Deferreds fire and commits are settled.
     :param batch_limit: commits in one transaction.
     :param queue_limit: commits that may wait; more fail at once.
     :param busy_timeout: seconds to wait for another process that writes to the same SQLite file.
@@ -81,13 +81,13 @@ class SQLStore:
             return self._loader.load(aor)
         return settled.addCallback(lambda _: self._loader.load(aor))
 
-    def commit(self, changes: ChangeSet) -> Deferred[None]:
-        """Make changes durable, in the order of the calls.
+    def commit(self, changes: ChangeSet, settled: Callable[[Exception | None], object]) -> None:
+        """Make changes durable, in the order of the calls; then call ``settled`` with None.
 
-        The changes must not be altered afterwards.  Fails with Unavailable, or with Unstorable
+        The changes must not be altered afterwards.  They fail with Unavailable, or with Unstorable
         where a record is of a kind that no database takes.
         """
-        return self._committer.commit(changes)
+        self._committer.commit(changes, settled)
 
     def queue_age(self) -> float:
         """Seconds since the oldest change that is not committed yet was given."""

@@ -26,6 +26,7 @@ from tests.app.sockets import StackCase
 from tests.app.world import credential
 from tests.asynchronous import asynchronous
 from tests.event.fakes import Agent, FakePackage, subscribe
+from tests.store.deferring import committed
 
 reactor: Any = installed
 OPTIONS = (
@@ -169,7 +170,7 @@ class StackTests(StackCase):
         away.rename(path)
         await self.until(lambda: stack.store.running)
         record = subscription()
-        await stack.store.commit(ChangeSet(record.aor, [record]))
+        await committed(stack.store, ChangeSet(record.aor, [record]))
         await stack.stopService()
 
     @asynchronous
@@ -179,9 +180,9 @@ class StackTests(StackCase):
         store = SQLStore(settings.store, reactor)
         await store.start()
         record = subscription()
-        await store.commit(ChangeSet(record.aor, [record]))
+        await committed(store, ChangeSet(record.aor, [record]))
         other = record._replace(aor="sip:carol@example.com")
-        await store.commit(ChangeSet(other.aor, [other]))
+        await committed(store, ChangeSet(other.aor, [other]))
         await store.stop()
         stack, _ = await self.start(settings)
         await self.until(lambda: len(stack.core.residents))
@@ -196,7 +197,7 @@ class StackTests(StackCase):
         store = SQLStore(settings.store, reactor)
         await store.start()
         record = subscription()
-        await store.commit(ChangeSet(record.aor, [record]))
+        await committed(store, ChangeSet(record.aor, [record]))
         await store.stop()
         stack = makeStack(settings, reactor=reactor)
         read = stack.store.subscribed

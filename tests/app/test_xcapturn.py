@@ -25,6 +25,7 @@ from simplestack.store.sql import SQLStore
 from simplestack.transaction.flow import Flow
 from tests.app.xcapworld import PASSWORD, Answer, Client, XCAPWorld, credential
 from tests.event.records import subscription
+from tests.store.deferring import committed
 
 INDEX = "/resource-lists/users/sip:bill@example.com/index"
 LISTS = "application/resource-lists+xml"
@@ -130,7 +131,7 @@ class TurnTests(SynchronousTestCase):
             status="pending",
             expires_at=world.now + 3600,
         )
-        memory(world).commit(ChangeSet("sip:bill@example.com", [waiting]))
+        committed(memory(world), ChangeSet("sip:bill@example.com", [waiting]))
         ways = NoWays()
         world.core.connect(ways)
         rules = allow("sip:joe@example.com")

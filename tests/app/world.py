@@ -99,8 +99,8 @@ class Store(MemoryStore):
         """Let the held commits fail, one by one, after the AORs were named by others."""
         waiting, self._waiting = self._waiting, []
         self.held = False
-        for _, committed in waiting:
-            committed.errback(Unavailable(2))
+        for _, settled in waiting:
+            settled(Unavailable(2))
 
     def forget_waiting(self) -> None:
         """The process dies: nobody will ever know."""

@@ -156,10 +156,12 @@ class Wire:
         return messages
 
 
-def _takes_commits(stack: Stack) -> bool:
-    done: list[None] = []
-    stack.store.commit(ChangeSet("")).addCallbacks(done.append, lambda failure: None)
-    return bool(done)
+def _takes_commits(stack: Stack, reactor: HandReactor) -> bool:
+    outcomes: list[Exception | None] = []
+    stack.store.commit(ChangeSet(""), outcomes.append)
+    while not outcomes:
+        reactor.turn(0.1)
+    return outcomes == [None]
 
 
 @contextmanager
@@ -179,8 +181,8 @@ def _running(accounts: list[Account]) -> Iterator[tuple[Stack, HandReactor]]:
         stack = Stack(settings, reactor)
         stack.privilegedStartService()
         stack.startService()
-        while not _takes_commits(stack):
-            reactor.turn(0.1)
+        while not _takes_commits(stack, reactor):
+            pass
         try:
             yield stack, reactor
         finally:
@@ -199,7 +201,7 @@ def _put_rules(stack: Stack, reactor: HandReactor, accounts: list[Account]) -> N
             aor, "pres-rules/index", "pres-rules", "index", "x", "application/auth-policy+xml",
             body, time.time(),
         )  # fmt: skip
-        stack.store.commit(ChangeSet(aor, [document])).addBoth(stored.append)
+        stack.store.commit(ChangeSet(aor, [document]), stored.append)
     while len(stored) < len(accounts):
         reactor.turn(0.1)
 

@@ -19,18 +19,22 @@ def commit_forever(clock: object, url: str) -> Deferred[None]:
     store = SQLStore(url, clock)  # type: ignore[arg-type]  # the global reactor is typed as a module
     numbers = count()
 
-    def commit(_: object) -> None:
+    def commit() -> None:
         number = next(numbers)
         aor = f"sip:user{number % 97}@example.com"
         changes = ChangeSet(aor, [binding(aor, str(number))])
         changes.put(publication(aor, str(number)))
-        committed = store.commit(changes)
-        committed.addCallback(lambda _: print(number, flush=True))
-        committed.addCallback(commit)
+
+        def settled(error: Exception | None) -> None:
+            if error is None:
+                print(number, flush=True)
+                commit()
+
+        store.commit(changes, settled)
 
     def started(_: object) -> Deferred[None]:
         for _ in range(50):
-            commit(None)
+            commit()
         return Deferred()
 
     return store.start().addCallback(started)

@@ -45,26 +45,25 @@ def _measure(store: SQLStore, kind: Kind) -> Generator[Deferred[Any], Any, None]
     given = acknowledged = 0
     giving = 0.0
 
-    def commit(_: None) -> None:
+    def commit() -> None:
         nonlocal given, giving
         changes = sequence[given % USERS]
         given += 1
         before = time.perf_counter()
-        committed = store.commit(changes)
+        store.commit(changes, acknowledge)
         giving += time.perf_counter() - before
-        committed.addCallback(acknowledge)
 
-    def acknowledge(_: None) -> None:
+    def acknowledge(_: Exception | None) -> None:
         nonlocal acknowledged
         acknowledged += 1
         if given < COMMITS:
-            commit(None)
+            commit()
         elif acknowledged == COMMITS:
             done.callback(None)
 
     wall, processor = time.perf_counter(), time.process_time()
     for _ in range(IN_FLIGHT):
-        commit(None)
+        commit()
     yield done
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
     print(

@@ -18,6 +18,7 @@ from simplestack.store.memory import MemoryStore
 from simplestack.store.sql import SQLStore
 from simplestack.store.text import KEY_LIMIT
 from tests.store.cluster import cluster
+from tests.store.deferring import committed
 from tests.store.pump import Pump
 from tests.store.records import (
     ALICE,
@@ -60,7 +61,7 @@ class _Contract:
             raise NotImplementedError
 
         def commit(self, changes: ChangeSet) -> None:
-            self.pump.wait(self.store.commit(changes))
+            self.pump.wait(committed(self.store, changes))
 
         def loaded(self, aor: str = ALICE) -> ResourceState:
             return ResourceState(aor, self.pump.wait(self.store.load(aor)))
@@ -98,9 +99,9 @@ class _Contract:
             removal = ChangeSet(ALICE)
             removal.remove(binding(), "unregistered")
             results = [
-                self.store.commit(ChangeSet(ALICE, [binding(cseq=1), publication()])),
-                self.store.commit(removal),
-                self.store.commit(ChangeSet(ALICE, [binding(cseq=3)])),
+                committed(self.store, ChangeSet(ALICE, [binding(cseq=1), publication()])),
+                committed(self.store, removal),
+                committed(self.store, ChangeSet(ALICE, [binding(cseq=3)])),
             ]
             for result in results:
                 self.pump.wait(result)
@@ -140,7 +141,7 @@ class _Contract:
             last: Deferred[Any] | None = None
             for number in range(50):
                 records = [] if number % 7 == 0 else [binding(key=str(number % 3), cseq=number)]
-                last = self.store.commit(ChangeSet(ALICE, records))
+                last = committed(self.store, ChangeSet(ALICE, records))
                 last.addCallback(partial(_note, order, number))
             assert last is not None
             self.pump.wait(last)
@@ -151,13 +152,13 @@ class _Contract:
             )
 
         def test_no_changes(self) -> None:
-            """Without changes, and without any on their way, there is nothing to wait for."""
-            self.assertIsNone(self.successResultOf(self.store.commit(ChangeSet(ALICE))))
+            """Without changes, and without any on their way, the reactor goes around once."""
+            self.commit(ChangeSet(ALICE))
 
         def test_load_sees_commits(self) -> None:
             """A load sees what was given before it, acknowledged or not."""
-            self.store.commit(ChangeSet(ALICE, [binding(cseq=1)]))
-            self.store.commit(ChangeSet(ALICE, [binding(cseq=2)]))
+            committed(self.store, ChangeSet(ALICE, [binding(cseq=1)]))
+            committed(self.store, ChangeSet(ALICE, [binding(cseq=2)]))
             self.assertEqual(list(self.loaded()), [binding(cseq=2)])
 
         def test_many(self) -> None:
@@ -166,7 +167,7 @@ class _Contract:
             for number in range(20):
                 aor = f"sip:user{number}@example.com"
                 wanted[aor] = ChangeSet(aor, [binding(aor, key=str(i)) for i in range(30)])
-            for result in [self.store.commit(changes) for changes in wanted.values()]:
+            for result in [committed(self.store, changes) for changes in wanted.values()]:
                 self.pump.wait(result)
             loads = {aor: self.store.load(aor) for aor in wanted}
             for aor, load in loads.items():
@@ -232,11 +233,12 @@ class _Contract:
             """Stopping commits what is queued; later commits fail, and the app is told of whom."""
             failed: list[str] = []
             self.store.on_failure = failed.extend
-            queued = self.store.commit(ChangeSet(ALICE, [binding()]))
+            queued = committed(self.store, ChangeSet(ALICE, [binding()]))
             stopped = self.store.stop()
-            late = self.store.commit(ChangeSet(BOB, [binding(BOB)]))
-            self.assertGreater(self.failureResultOf(late, Unavailable).value.retry_after, 0)
+            late = committed(self.store, ChangeSet(BOB, [binding(BOB)]))
             self.assertEqual(failed, [BOB])
+            error = self.assertRaises(Unavailable, self.pump.wait, late)
+            self.assertGreater(error.retry_after, 0)
             self.pump.wait(stopped)
             self.assertIsNone(self.successResultOf(queued))
             self.store = self.reopened()
@@ -249,9 +251,11 @@ class _Contract:
             # Octets that do not compress, as PostgreSQL would compress a run of one.
             longest = "".join(chr(33 + i * i % 89 + i % 5) for i in range(KEY_LIMIT - len(ALICE)))
             self.commit(ChangeSet(ALICE, [document(key=longest)]))
-            late = self.store.commit(ChangeSet(BOB, [document(BOB, key="é" * (KEY_LIMIT // 2))]))
-            self.failureResultOf(late, Unstorable)
+            late = committed(
+                self.store, ChangeSet(BOB, [document(BOB, key="é" * (KEY_LIMIT // 2))])
+            )
             self.assertEqual(failed, [BOB])
+            self.assertRaises(Unstorable, self.pump.wait, late)
             self.assertEqual(list(self.loaded()), [document(key=longest)])
 
         def test_equal_states(self) -> None:
@@ -267,7 +271,7 @@ class _Contract:
                 for changes in sequence:
                     state = states.setdefault(changes.aor, ResourceState(changes.aor))
                     state.apply(changes)
-                for result in [self.store.commit(changes) for changes in sequence]:
+                for result in [committed(self.store, changes) for changes in sequence]:
                     self.pump.wait(result)
                 for changes in sequence:
                     self.assertEqual(self.loaded(changes.aor), states[changes.aor])
@@ -291,7 +295,7 @@ class MemoryTests(_Contract.Tests):
         """A test may make it fail as a lost database does."""
         store = MemoryStore()
         store.available = False
-        self.failureResultOf(store.commit(ChangeSet(ALICE, [binding()])), Unavailable)
+        self.failureResultOf(committed(store, ChangeSet(ALICE, [binding()])), Unavailable)
         self.failureResultOf(store.load(ALICE), Unavailable)
 
     def test_held(self) -> None:
@@ -301,7 +305,7 @@ class MemoryTests(_Contract.Tests):
         store.on_failure = failed.extend
         for end in (store.release, store.lose):
             store.held = True
-            commit = store.commit(ChangeSet(ALICE, [binding()]))
+            commit = committed(store, ChangeSet(ALICE, [binding()]))
             self.assertNoResult(commit)
             end()
             if end == store.release:

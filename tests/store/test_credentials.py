@@ -15,6 +15,7 @@ from simplestack.store.errors import StoreError, Unavailable
 from simplestack.store.memory import MemoryCredentials
 from simplestack.store.sql import SQLStore
 from tests.store.cluster import cluster
+from tests.store.deferring import committed
 from tests.store.pump import Pump
 from tests.store.records import ALICE, binding
 
@@ -52,7 +53,7 @@ class _Shared:
             source = self.served()
             for one in (credential(), credential("bob")):
                 self.table.put(one)
-            self.pump.wait(self.store.commit(ChangeSet(ALICE, [binding()])))
+            self.pump.wait(committed(self.store, ChangeSet(ALICE, [binding()])))
             before = self.pump.wait(source.version())
             self.assertTrue(self.table.remove("alice", "Example.com"))
             self.assertFalse(self.table.remove("nobody", "example.com"))
@@ -120,7 +121,7 @@ class _Shared:
                 lambda: self.table.put(credential(md5="new")),
                 lambda: self.table.remove("alice", "example.com"),
             ):
-                self.pump.wait(self.store.commit(ChangeSet(ALICE, [binding()])))
+                self.pump.wait(committed(self.store, ChangeSet(ALICE, [binding()])))
                 change()
                 now = self.pump.wait(source.version())
                 self.assertGreater(now, version)

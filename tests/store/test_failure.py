@@ -17,6 +17,7 @@ from simplestack.state import ChangeSet
 from simplestack.store.errors import StoreError, Unavailable, Unstorable
 from simplestack.store.sql import SQLStore
 from tests.store.cluster import cluster
+from tests.store.deferring import committed
 from tests.store.pump import Pump
 from tests.store.records import ALICE, BOB, binding, document, publication
 
@@ -63,7 +64,7 @@ class _Case(SynchronousTestCase):
 
     def recover(self, store: SQLStore) -> None:
         """Commit until it works, as clients try again."""
-        while self.outcomes([store.commit(ChangeSet(CAROL, [binding(CAROL)]))]) != [None]:
+        while self.outcomes([committed(store, ChangeSet(CAROL, [binding(CAROL)]))]) != [None]:
             self.pump.turn()
 
 
@@ -87,9 +88,9 @@ class SQLiteTests(_Case):
         writer: Any = store._committer._writer._connection.driver
         limit(writer, None)
         big = publication(body=b"x" * 100_000)
-        results = [store.commit(ChangeSet(ALICE, [big, binding()]))]
+        results = [committed(store, ChangeSet(ALICE, [big, binding()]))]
         self.pump.until(lambda: store._committer._written)
-        results.append(store.commit(ChangeSet(BOB, [document(BOB)])))
+        results.append(committed(store, ChangeSet(BOB, [document(BOB)])))
         order: list[str] = []
 
         def told(failure: Failure) -> Failure:
@@ -102,14 +103,14 @@ class SQLiteTests(_Case):
         self.assertEqual(order, ["told the app", "told the caller"])
         for _ in range(3):
             self.assertEqual(
-                self.outcomes([store.commit(ChangeSet(ALICE, [binding()]))]), [Unavailable]
+                self.outcomes([committed(store, ChangeSet(ALICE, [binding()]))]), [Unavailable]
             )
         self.assertEqual(self.logged, ["the store failed"])
         full = False
         self.recover(store)
         self.assertEqual(self.logged, ["the store failed", "the store is back"])
         self.assertEqual(self.pump.wait(store.load(ALICE)), [])
-        self.assertEqual(self.outcomes([store.commit(ChangeSet(ALICE, [big]))]), [None])
+        self.assertEqual(self.outcomes([committed(store, ChangeSet(ALICE, [big]))]), [None])
         self.assertEqual(self.pump.wait(store.load(ALICE)), [big])
         with closing(sqlite3.connect(self.path)) as connection:
             self.assertEqual(connection.execute("SELECT count(*) FROM trial").fetchone(), (0,))
@@ -117,11 +118,11 @@ class SQLiteTests(_Case):
     def test_file_gone(self) -> None:
         """Nothing is acknowledged that went into a file which is not there any more."""
         store = self.started(self.url)
-        self.outcomes([store.commit(ChangeSet(ALICE, [binding()]))])
+        self.outcomes([committed(store, ChangeSet(ALICE, [binding()]))])
         elsewhere = self.path.with_suffix(".elsewhere")
         self.path.rename(elsewhere)
         self.assertEqual(
-            self.outcomes([store.commit(ChangeSet(ALICE, [binding(cseq=2)]))]), [Unavailable]
+            self.outcomes([committed(store, ChangeSet(ALICE, [binding(cseq=2)]))]), [Unavailable]
         )
         self.assertEqual(self.failed, [{ALICE}])
         self.assertRaises(Unavailable, self.pump.wait, store.load(ALICE))
@@ -130,13 +131,65 @@ class SQLiteTests(_Case):
         self.recover(store)
         self.assertEqual(self.pump.wait(store.load(ALICE)), [binding()])
 
+    def test_recovery_under_load(self) -> None:
+        """A store that is back takes commits, though some are refused whenever it is looked at."""
+        store = self.started(self.url)
+        elsewhere = self.path.with_suffix(".elsewhere")
+        self.path.rename(elsewhere)
+        self.outcomes([committed(store, ChangeSet(ALICE, [binding()]))])
+        elsewhere.rename(self.path)
+        told: list[object] = []
+        end = self.pump.seconds() + 10
+        while None not in told and self.pump.seconds() < end:
+            store.commit(ChangeSet(CAROL, [binding(CAROL)]), told.append)
+            self.pump.turn()
+        self.assertIn(None, told)
+
+    def test_told_once_and_later(self) -> None:
+        """Whatever comes of a commit is told once, in the order of the calls, after it returned."""
+        store = self.started(self.url, queue_limit=4)
+        told: list[tuple[int, object]] = []
+        for number, changes in enumerate(
+            (
+                ChangeSet(ALICE),
+                ChangeSet(ALICE, [binding()]),
+                ChangeSet(BOB),
+                ChangeSet(BOB, [document(BOB, key="é" * 2000)]),
+                ChangeSet(CAROL, [binding(CAROL)]),
+            )
+        ):
+            store.commit(changes, lambda error, number=number: told.append((number, type(error))))  # type: ignore[misc]  # mypy can't infer defaults of lambdas
+            self.assertEqual(told, [])
+        self.pump.until(lambda: len(told) == 5)
+        self.assertIsNone(self.pump.wait(store.stop()))
+        self.assertEqual(
+            [each for each in told if each[1] is type(None)],
+            [(number, type(None)) for number in (0, 1, 2)],
+        )
+        self.assertEqual(dict(told)[3], Unstorable)
+        self.assertEqual(dict(told)[4], Unavailable)
+
+    def test_fault_of_who_is_told(self) -> None:
+        """A fault of who is told is logged, and the others are told."""
+        store = self.started(self.url)
+        told: list[object] = []
+
+        def fails(_: object) -> None:
+            raise ZeroDivisionError
+
+        store.commit(ChangeSet(ALICE, [binding()]), fails)
+        store.commit(ChangeSet(ALICE, [binding(cseq=2)]), told.append)
+        self.pump.until(lambda: told)
+        self.assertEqual(told, [None])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_locked(self) -> None:
         """Another process that holds the file too long is an outage, one that lets go is none."""
         store = self.started(self.url, busy_timeout=0.05)
         with closing(sqlite3.connect(self.path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             self.assertEqual(
-                self.outcomes([store.commit(ChangeSet(ALICE, [binding()]))]), [Unavailable]
+                self.outcomes([committed(store, ChangeSet(ALICE, [binding()]))]), [Unavailable]
             )
             other.execute("COMMIT")
         self.recover(store)
@@ -145,13 +198,13 @@ class SQLiteTests(_Case):
         """A value out of range fails the commits of its AOR alone, and those on top of them."""
         store = self.started(self.url)
         results = [
-            store.commit(ChangeSet(BOB, [binding(BOB), publication(BOB)])),
-            store.commit(ChangeSet(ALICE, [binding(cseq=2**63)])),
-            store.commit(ChangeSet(CAROL, [binding(CAROL)])),
+            committed(store, ChangeSet(BOB, [binding(BOB), publication(BOB)])),
+            committed(store, ChangeSet(ALICE, [binding(cseq=2**63)])),
+            committed(store, ChangeSet(CAROL, [binding(CAROL)])),
         ]
         self.pump.until(lambda: store._committer._written)
-        results.append(store.commit(ChangeSet(ALICE, [publication()])))
-        results.append(store.commit(ChangeSet(BOB, [binding(BOB, cseq=5)])))
+        results.append(committed(store, ChangeSet(ALICE, [publication()])))
+        results.append(committed(store, ChangeSet(BOB, [binding(BOB, cseq=5)])))
         self.assertEqual(self.outcomes(results), [None, Unstorable, None, Unstorable, None])
         self.assertEqual(self.failed, [{ALICE}])
         self.assertEqual(self.logged, ["records of {aor} can't be stored"] * 2)
@@ -159,28 +212,31 @@ class SQLiteTests(_Case):
         self.assertEqual(
             set(self.pump.wait(store.load(BOB))), {binding(BOB, cseq=5), publication(BOB)}
         )
-        self.assertEqual(self.outcomes([store.commit(ChangeSet(ALICE, [binding()]))]), [None])
+        self.assertEqual(self.outcomes([committed(store, ChangeSet(ALICE, [binding()]))]), [None])
 
     def test_unstorable_values(self) -> None:
         """Whatever no column takes is refused: wrong types, NaN, None."""
         store = self.started(self.url)
         for value in (float("nan"), None, object()):
             bad = binding(expires_at=value)
-            self.assertEqual(self.outcomes([store.commit(ChangeSet(ALICE, [bad]))]), [Unstorable])
+            self.assertEqual(
+                self.outcomes([committed(store, ChangeSet(ALICE, [bad]))]), [Unstorable]
+            )
         for value in (None, 5, b"octets"):
             bad = binding(user_agent=value)
-            self.assertEqual(self.outcomes([store.commit(ChangeSet(ALICE, [bad]))]), [Unstorable])
+            self.assertEqual(
+                self.outcomes([committed(store, ChangeSet(ALICE, [bad]))]), [Unstorable]
+            )
 
     def test_queue_limit(self) -> None:
         """What is beyond the limit of the queue fails at once, and those before it do not."""
         store = self.started(self.url, queue_limit=3)
         results = [
-            store.commit(ChangeSet(aor, [binding(aor)])) for aor in (ALICE, ALICE, BOB, CAROL)
+            committed(store, ChangeSet(aor, [binding(aor)])) for aor in (ALICE, ALICE, BOB, CAROL)
         ]
         self.assertEqual(self.failed, [{CAROL}])
-        self.assertEqual(self.failureResultOf(results[3]).type, Unavailable)
-        self.assertEqual(self.outcomes(results[:3]), [None, None, None])
-        self.assertEqual(self.outcomes([store.commit(ChangeSet(CAROL, []))]), [None])
+        self.assertEqual(self.outcomes(results), [None, None, None, Unavailable])
+        self.assertEqual(self.outcomes([committed(store, ChangeSet(CAROL, []))]), [None])
 
     def test_batch_limit(self) -> None:
         """More than a batch takes is committed in several, in order."""
@@ -188,7 +244,7 @@ class SQLiteTests(_Case):
         order: list[int] = []
         results = []
         for number in range(7):
-            result = store.commit(ChangeSet(ALICE, [binding(cseq=number)]))
+            result = committed(store, ChangeSet(ALICE, [binding(cseq=number)]))
             result.addCallback(lambda _, number: order.append(number), number)
             results.append(result)
         self.outcomes(results)
@@ -200,9 +256,9 @@ class SQLiteTests(_Case):
         store = self.started(self.url)
         now = self.pump.seconds()
         self.pump.seconds = lambda: now  # type: ignore[method-assign]  # a clock that we turn
-        result = store.commit(ChangeSet(ALICE, [binding()]))
+        result = committed(store, ChangeSet(ALICE, [binding()]))
         now += 2
-        store.commit(ChangeSet(ALICE, [binding()]))
+        committed(store, ChangeSet(ALICE, [binding()]))
         self.assertEqual(store.queue_age(), 2.0)
         self.pump.wait(result)
         self.assertEqual(store.queue_age(), 0.0)
@@ -220,7 +276,7 @@ class SQLiteTests(_Case):
             fired.append(now)
 
         for _ in range(20):
-            store.commit(ChangeSet(ALICE, [binding()])).addCallback(slow)
+            committed(store, ChangeSet(ALICE, [binding()])).addCallback(slow)
         most = 0
         while len(fired) < 20:
             before = len(fired)
@@ -232,7 +288,7 @@ class SQLiteTests(_Case):
         """A store that is down can be stopped."""
         store = self.started(self.url)
         self.path.rename(self.path.with_suffix(".elsewhere"))
-        self.outcomes([store.commit(ChangeSet(ALICE, [binding()]))])
+        self.outcomes([committed(store, ChangeSet(ALICE, [binding()]))])
         self.assertIsNone(self.pump.wait(store.stop()))
         self.assertIsNone(self.pump.wait(store.stop()))
 
@@ -241,10 +297,10 @@ class SQLiteTests(_Case):
         store = SQLStore(self.url, self.pump)
         self.addCleanup(lambda: self.pump.wait(store.stop()))
         self.assertEqual(
-            self.outcomes([store.commit(ChangeSet(ALICE, [binding()]))]), [Unavailable]
+            self.outcomes([committed(store, ChangeSet(ALICE, [binding()]))]), [Unavailable]
         )
         started = store.start()
-        results = [store.commit(ChangeSet(ALICE, [binding()])) for _ in range(3)]
+        results = [committed(store, ChangeSet(ALICE, [binding()])) for _ in range(3)]
         self.pump.wait(started)
         self.assertEqual(self.outcomes(results), [None, None, None])
         self.assertEqual(self.pump.wait(store.load(ALICE)), [binding()])
@@ -255,22 +311,22 @@ class SQLiteTests(_Case):
         store = SQLStore(self.url, self.pump)
         store.on_failure = lambda aors: self.failed.append(set(aors))
         started = store.start()
-        results = [store.commit(ChangeSet(ALICE, [binding()]))]
+        results = [committed(store, ChangeSet(ALICE, [binding()]))]
         # One is with the writer already, the other waits behind it.
         store._committer._go()
-        results.append(store.commit(ChangeSet(BOB, [binding(BOB)])))
+        results.append(committed(store, ChangeSet(BOB, [binding(BOB)])))
         self.assertRaises(StoreError, self.pump.wait, started)
         self.assertEqual(self.outcomes(results), [Unavailable, Unavailable])
         self.assertEqual(self.failed, [{ALICE, BOB}])
         self.assertEqual(
-            self.outcomes([store.commit(ChangeSet(ALICE, [binding()]))]), [Unavailable]
+            self.outcomes([committed(store, ChangeSet(ALICE, [binding()]))]), [Unavailable]
         )
         self.assertFalse(store.running)
         # When it is in order it can be opened after all.
         self.path.unlink()
         self.pump.wait(store.start())
         self.assertTrue(store.running)
-        self.assertEqual(self.outcomes([store.commit(ChangeSet(ALICE, [binding()]))]), [None])
+        self.assertEqual(self.outcomes([committed(store, ChangeSet(ALICE, [binding()]))]), [None])
         self.assertEqual(self.pump.wait(store.load(ALICE)), [binding()])
         self.pump.wait(store.stop())
         self.assertFalse(store.running)
@@ -294,7 +350,7 @@ class SQLiteTests(_Case):
         self.assertIn("file is not a database: check that", str(error))
         self.assertIsNone(self.pump.wait(store.stop()))
         self.assertEqual(
-            self.failureResultOf(store.commit(ChangeSet(ALICE, [binding()]))).type, Unavailable
+            self.outcomes([committed(store, ChangeSet(ALICE, [binding()]))]), [Unavailable]
         )
 
 
@@ -311,12 +367,12 @@ class PostgreSQLTests(_Case):
     def test_lost_server(self) -> None:
         """A server that is lost fails commits and loads, until it is back."""
         store = self.started(self.url)
-        self.outcomes([store.commit(ChangeSet(ALICE, [binding()]))])
+        self.outcomes([committed(store, ChangeSet(ALICE, [binding()]))])
         self.pump.wait(store.load(ALICE))
         self.cluster.stop()
         try:
             self.assertEqual(
-                self.outcomes([store.commit(ChangeSet(ALICE, [publication()]))]), [Unavailable]
+                self.outcomes([committed(store, ChangeSet(ALICE, [publication()]))]), [Unavailable]
             )
             self.assertRaises(Unavailable, self.pump.wait, store.load(ALICE))
             self.assertEqual(self.failed, [{ALICE}])
@@ -329,13 +385,13 @@ class PostgreSQLTests(_Case):
     def test_lost_connections(self) -> None:
         """Lost connections to a server that is well are made anew, and nobody notices."""
         store = self.started(self.url)
-        self.outcomes([store.commit(ChangeSet(ALICE, [binding()]))])
+        self.outcomes([committed(store, ChangeSet(ALICE, [binding()]))])
         self.pump.wait(store.load(ALICE))
         self.cluster.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE application_name = 'simplestack'"
         )
-        results = [store.commit(ChangeSet(ALICE, [binding(cseq=2), publication()]))]
+        results = [committed(store, ChangeSet(ALICE, [binding(cseq=2), publication()]))]
         self.assertEqual(self.outcomes(results), [None])
         self.assertEqual(set(self.pump.wait(store.load(ALICE))), {binding(cseq=2), publication()})
         self.assertEqual((self.failed, self.logged), ([], []))
@@ -344,9 +400,9 @@ class PostgreSQLTests(_Case):
         """A value out of range fails the commits of its AOR alone."""
         store = self.started(self.url)
         results = [
-            store.commit(ChangeSet(BOB, [binding(BOB)])),
-            store.commit(ChangeSet(ALICE, [binding(cseq=2**63), publication()])),
-            store.commit(ChangeSet(CAROL, [binding(CAROL, user_agent=None)])),
+            committed(store, ChangeSet(BOB, [binding(BOB)])),
+            committed(store, ChangeSet(ALICE, [binding(cseq=2**63), publication()])),
+            committed(store, ChangeSet(CAROL, [binding(CAROL, user_agent=None)])),
         ]
         self.assertEqual(self.outcomes(results), [None, Unstorable, Unstorable])
         self.assertEqual(self.failed, [{ALICE, CAROL}])
