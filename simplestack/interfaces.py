@@ -237,7 +237,11 @@ class Credential(NamedTuple):
 
 
 class ICredentialSource(Interface):
-    """Where users and their secrets come from.  *Plug-in*."""
+    """Where users and their secrets come from.  *Plug-in*.
+
+    One that knows all users may have ``users(domain)`` too, a Deferred of their AORs, for the lists
+    of the operator that name a whole domain.
+    """
 
     name = Attribute("str: the name by which settings choose it.")
 

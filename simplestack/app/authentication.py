@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import NamedTuple, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 
 from simplestack.interfaces import Credential, ICredentialSource
 from simplestack.net.identifiers import RandomIdentifiers
@@ -150,6 +150,13 @@ class Authenticator:
         if (uri.user, uri.host) in self._known:
             return True
         return self._look_up(uri.user, uri.host).addCallback(lambda known: known is not None)
+
+    def users(self, domain: str) -> Deferred[list[str]]:
+        """The AORs of all users of a domain; fails with SIPError 502 where the source can't tell."""
+        users = getattr(self._source, "users", None)
+        if users is None:
+            return fail(SIPError(502, text=f"it is not known which users {domain} has"))
+        return cast("Deferred[list[str]]", users(domain))
 
     def refresh(self) -> Deferred[list[str]]:
         """Ask the source whether it has changed, and forget what is known of it where it has.

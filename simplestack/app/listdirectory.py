@@ -7,9 +7,9 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 
 from simplestack.app.resident import Residents
 from simplestack.documents.errors import DocumentError
-from simplestack.documents.resourcelists import Service, parse_rls_services
+from simplestack.documents.resourcelists import Entry, List, Service, parse_rls_services
 from simplestack.interfaces import IStore
-from simplestack.roles.lists import ResourceLists
+from simplestack.roles.lists import DOMAIN_USERS, ResourceLists
 from simplestack.sip.errors import SIPError
 from simplestack.state import Document
 from simplestack.xcap.flatlist import Evaluator, FlatList, flat_body, target_of
@@ -55,6 +55,14 @@ class _WantedRemoteError(Exception):
         self.anchor = anchor
 
 
+class _WantedUsersError(Exception):
+    """The users of a domain have to be looked up first."""
+
+    def __init__(self, domain: str) -> None:
+        super().__init__(domain)
+        self.domain = domain
+
+
 class ListDirectory:
     """Knows the services of users' documents and of the operator, and evaluates their lists.
 
@@ -69,6 +77,7 @@ class ListDirectory:
         domains: tuple[str, ...],
         root: str,
         clock: Callable[[], float],
+        users: Callable[[str], "Deferred[list[str]]"],
     ) -> None:
         self.role = role
         self._clock = clock
@@ -83,6 +92,9 @@ class ListDirectory:
         self.fetcher: Fetcher | None = None
         #: What has been fetched, or why it could not be, and when.
         self._fetched: dict[str, tuple[float, bytes | str]] = {}
+        #: The users of domains that the operator has lists of, and when they were looked up.
+        self._members: dict[str, tuple[float, tuple[str, ...]]] = {}
+        self._enumerate = users
 
     @property
     def loaded(self) -> bool:
@@ -137,9 +149,9 @@ class ListDirectory:
     def _evaluate(self, aor: str, package: str, lenient: bool) -> FlatList | None:
         """What a list consists of; None where there is none.  Raises _WantedError, SIPError."""
         name = "sip:" + aor[len(LIST) :]
-        service = self.role.services.get(name)
+        service = self._operator(name)
         owner = ""
-        sources = frozenset[tuple[str, str]]()
+        sources: set[tuple[str, str]] = set()
         if service is None:
             if name[4:].startswith(RECIPIENTS):
                 return self._recipients(aor)
@@ -147,11 +159,7 @@ class ListDirectory:
             if place is None:
                 return None
             owner = place[0] if place[0].startswith("sip:") else ""
-            sources = frozenset((place,))
-            document = self._fetch(*place)
-            for each in () if document is None else _services(document):
-                if target_of(each.uri) == name:
-                    service = each
+            service = self._users(name, owner, sources)
             if service is None:
                 return None
         if service.packages and package not in service.packages:
@@ -167,10 +175,35 @@ class ListDirectory:
             domains=self._domains,
             limits=self.role.limits,
             fetch_remote=self._element,
+            nested=lambda each: self._operator(each) or self._users(each, owner, sources),
             lenient=lenient,
         )
         flat = evaluator.evaluate(service)
         return flat._replace(sources=flat.sources | sources)
+
+    def _operator(self, name: str) -> Service | None:
+        """The operator's service of this name.  Raises _WantedUsersError."""
+        service = self.role.services.get(name)
+        if service is None or not (service.resource_list or "").startswith(DOMAIN_USERS):
+            return service
+        domain = (service.resource_list or "")[len(DOMAIN_USERS) :]
+        kept = self._members.get(domain)
+        if kept is None or kept[0] < self._clock() - _KEPT:
+            raise _WantedUsersError(domain)
+        entries = tuple([Entry(each) for each in kept[1]])
+        return service._replace(resource_list=None, list=List(None, None, entries))
+
+    def _users(self, name: str, owner: str, sources: set[tuple[str, str]]) -> Service | None:
+        """A user's service of this name, if he is the owner.  Raises _WantedError."""
+        place = self._services.get(name)
+        if place is None or (owner and place[0] != owner):
+            return None
+        sources.add(place)
+        document = self._fetch(*place)
+        for each in () if document is None else _services(document):
+            if target_of(each.uri) == name:
+                return each
+        return None
 
     def _element(self, anchor: str) -> bytes:
         """What has been fetched from another server."""
@@ -219,6 +252,10 @@ class ListDirectory:
                 fetched = self.fetcher.fetch(anchor, ELEMENT)
                 fetched.addErrback(lambda failure: failure.getErrorMessage())
                 self._keep((yield fetched), anchor)
+                continue
+            except _WantedUsersError as wanted_users:
+                found = yield self._enumerate(wanted_users.domain)
+                self._members[wanted_users.domain] = (self._clock(), tuple(sorted(found)))
                 continue
             yield self._residents.load(missing)
         raise SIPError(503, headers=[("Retry-After", "5")])

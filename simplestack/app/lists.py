@@ -85,7 +85,9 @@ class ListServer:
         self.role = role
         self.authenticator = authenticator
         self._limits = limits
-        self.directory = ListDirectory(role, store, residents, domains, root, clock)
+        self.directory = ListDirectory(
+            role, store, residents, domains, root, clock, authenticator.users
+        )
         self._residents = residents
         self._deadlines = deadlines
         self._turns = turns

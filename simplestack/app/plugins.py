@@ -16,7 +16,7 @@ from simplestack.interfaces import (
     IRole,
 )
 from simplestack.roles.composer import Composer
-from simplestack.roles.lists import ResourceLists
+from simplestack.roles.lists import DOMAIN_USERS, ResourceLists
 from simplestack.roles.packages import Packages
 from simplestack.roles.preferences import Preferences
 from simplestack.roles.presence import PresenceAgent
@@ -196,6 +196,9 @@ def _lists(settings: Settings) -> IRole:
             raise SettingsError(
                 f"lists has {text!r}; it takes such as sip:team@example.com=/etc/team.xml"
             )
+        if path.strip().startswith(DOMAIN_USERS):
+            services[uri.strip()] = path.strip().encode()
+            continue
         try:
             services[uri.strip()] = Path(path.strip()).read_bytes()
         except OSError as error:

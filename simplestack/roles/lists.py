@@ -9,19 +9,25 @@ from simplestack.documents.resourcelists import List, Service, parse_resource_li
 from simplestack.roles.packages import Packages
 from simplestack.xcap.flatlist import ListLimits, target_of
 
-__all__ = ["ResourceLists", "operator_service"]
+__all__ = ["DOMAIN_USERS", "ResourceLists", "operator_service"]
 
 #: How many references the list of one service may have.
 _REFERENCES: Final = 100
+#: What the operator writes before a domain in place of a document: all its users.
+DOMAIN_USERS: Final = "domain:"
 
 
 def operator_service(uri: str, document: bytes) -> Service:
     """The service of a list that the operator keeps, from a resource-lists document.
 
+    ``domain:example.com`` in place of a document is all users of that domain.
+
     Raises ValueError, whose text says what is wrong.
     """
     if target_of(uri) is None:
         raise ValueError(f"{uri!r} is not the URI of a list; it looks like sip:team@example.com")
+    if document.startswith(DOMAIN_USERS.encode()):
+        return Service(uri, document.decode("utf-8", "replace").strip().lower())
     try:
         lists = parse_resource_lists(document)
     except DocumentError as error:

@@ -74,6 +74,19 @@ class SQLCredentials:
 
         return self._readers.run(read)
 
+    def users(self, domain: str) -> Deferred[list[str]]:
+        """The AORs of all users of a domain.  Fails with Unavailable."""
+
+        def read(connection: Connection) -> list[str]:
+            mark = self._readers.database.mark(1)
+            rows = connection.execute(
+                f"SELECT username, domain FROM credential WHERE domain = {mark}",
+                [encode(domain.lower())],
+            ).fetchall()
+            return [_aor(decode(username), decode(name)) for username, name in rows]
+
+        return self._readers.run(read)
+
     def _read(
         self, keys: list[tuple[str, str]], connection: Connection
     ) -> dict[tuple[str, str], Credential | None]:

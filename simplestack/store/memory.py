@@ -168,6 +168,16 @@ class MemoryCredentials:
         """A number that grows with every change."""
         return succeed(self._version)
 
+    def users(self, domain: str) -> Deferred[list[str]]:
+        """The AORs of all users of a domain."""
+        return succeed(
+            [
+                Uri("sip", user=username, host=name).aor
+                for username, name in self._credentials
+                if name == domain.lower()
+            ]
+        )
+
     def removed(self, since: int) -> Deferred[list[str]]:
         """The AORs of users who were removed after that version."""
         return succeed(

@@ -68,7 +68,8 @@ class Evaluator:
     says that the document has to be waited for.  ``fetch_remote`` gives the ``<list>`` at an HTTP
     URI on another server, raising SIPError 502 where it can't.  A user's list refers to documents
     of this user alone, for nobody else may read others (RFC 4826 §3.4.9); that of ``owner`` "" to
-    everybody's.
+    everybody's.  ``nested`` gives the service that an AOR names, if the subscriber may have it: what
+    is in its list is in this one too.
 
     A ``lenient`` evaluation leaves out what can't be found: "an RLS may provide better service by
     creating virtual subscriptions to the URIs in the flat list that could be obtained" (§4.4.6).
@@ -83,10 +84,12 @@ class Evaluator:
         domains: Collection[str] = (),
         limits: ListLimits | None = None,
         fetch_remote: Callable[[str], bytes] | None = None,
+        nested: Callable[[str], Service | None] | None = None,
         lenient: bool = False,
     ) -> None:
         self._fetch = fetch
         self._fetch_remote = fetch_remote
+        self._nested = nested
         self._owner = owner
         self._root = root.rstrip("/")
         self._domains = domains
@@ -103,19 +106,15 @@ class Evaluator:
 
         :raises SIPError: 502 with a text that names what can't be found or leads back.
         """
-        found: List | None = service.list
-        if found is None:
-            anchor = "".join((service.resource_list or "").split())
-            self._traversed.add(anchor)
-            try:
-                item = self._dereference(anchor)
-                if not isinstance(item, List):
-                    raise _bad_gateway(f"{anchor} is not a list")
-                found = item
-            except SIPError:
-                if not self._lenient:
-                    raise
-                found = List()
+        own = target_of(service.uri)
+        if own is not None:
+            self._traversed.add(own)
+        try:
+            found = self._list_of(service)
+        except SIPError:
+            if not self._lenient:
+                raise
+            found = List()
         self._traverse(found)
         return FlatList(
             found.display_name,
@@ -123,6 +122,16 @@ class Evaluator:
             frozenset(self._sources),
             self._omitted,
         )
+
+    def _list_of(self, service: Service) -> List:
+        if service.list is not None:
+            return service.list
+        anchor = "".join((service.resource_list or "").split())
+        self._traversed.add(anchor)
+        item = self._dereference(anchor)
+        if not isinstance(item, List):
+            raise _bad_gateway(f"{anchor} is not a list")
+        return item
 
     def _traverse(self, list_: List, here: bool = True) -> None:
         """Take what is in a list; ``here`` says whether it is kept on this server."""
@@ -145,10 +154,28 @@ class Evaluator:
         if aor is None:
             # Only what can be subscribed to is "added to the flat list" (§4.4.6).
             return
+        service = None if self._nested is None else self._nested(aor)
+        if service is not None:
+            self._enter(aor, service)
+            return
         if len(self._entries) >= self._limits.entries:
             self._omitted += 1
             return
         self._entries[entry.uri] = FlatEntry(entry.uri, aor, entry.display_name)
+
+    def _enter(self, aor: str, service: Service) -> None:
+        """Take what is in another list of this server, unless it has been taken already."""
+        if aor in self._traversed:
+            return
+        self._traversed.add(aor)
+        self._references += 1
+        if self._references > self._limits.references:
+            raise _bad_gateway(f"the list has more than {self._limits.references} references")
+        try:
+            self._traverse(self._list_of(service))
+        except SIPError:
+            if not self._lenient:
+                raise
 
     def _follow(self, item: EntryRef | External, here: bool) -> None:
         self._references += 1

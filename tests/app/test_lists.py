@@ -593,6 +593,44 @@ class LimitsTests(ListCase):
             self.assertIn(b"xxx", self.note(user))
 
 
+class DomainTests(ListCase):
+    settings = {"services": {"sip:everybody@example.com": b"domain:example.com"}}
+
+    def test_domain(self) -> None:
+        """An operator's list of all users of a domain, as they are when it is refreshed."""
+        response = self.world.subscribe(self.bob, "sip:everybody@example.com")
+        self.assertEqual(response.status, 200)
+        self.world.run(2)
+        self.table.take(self.bob.notifies()[-1])
+        names = {uri.partition(":")[2].partition("@")[0] for uri in self.table.rows}
+        self.assertEqual(names, {"alice", "bob", "carol", "dave"})
+        self.world.add_user("erin@example.com")
+        self.world.run(70)
+        self.world.subscribe(self.bob, "sip:everybody@example.com")
+        self.world.run(2)
+        fresh = Table()
+        for notify in self.bob.notifies():
+            fresh.take(notify)
+        self.assertIn("sip:erin@example.com", fresh.rows)
+
+    def test_nested(self) -> None:
+        """An entry that names another list brings what is in that, once, and no other's list."""
+        more = (
+            '<entry uri="sip:everybody@example.com"/><entry uri="sip:alice-friends@example.com"/>'
+        )
+        self.world.friends("bob", more=more)
+        self.subscribed()
+        self.take()
+        names = {uri.partition(":")[2].partition("@")[0] for uri in self.table.rows}
+        self.assertEqual(names, {"alice", "bob", "carol", "dave"})
+        self.world.put_service("sip:bob-secret@example.com", owner=BOB)
+        self.world.friends("carol", more='<entry uri="sip:bob-secret@example.com"/>')
+        self.take()
+        row = self.table.rows["sip:bob-secret@example.com"]
+        assert row is not None
+        self.assertEqual((row.state, row.reason), ("terminated", "noresource"))
+
+
 class ManyTests(SynchronousTestCase):
     def test_default(self) -> None:
         """A list of a hundred comes in bodies that fit, as the default has it."""

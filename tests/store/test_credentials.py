@@ -48,6 +48,14 @@ class _Shared:
             """The source provides all that the interface asks for."""
             verifyObject(ICredentialSource, self.served())
 
+        def test_users(self) -> None:
+            """All users of a domain, and no others, are listed for the operator's lists."""
+            source = self.served()
+            for one in (credential(), credential("bob"), credential("eve", "example.net")):
+                self.table.put(one)
+            found = self.pump.wait(source.users("Example.com"))
+            self.assertEqual(sorted(found), [ALICE, "sip:bob@example.com"])
+
         def test_removed(self) -> None:
             """With a user go his records; a server learns of it, also where he exists again."""
             source = self.served()
