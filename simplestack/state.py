@@ -255,6 +255,8 @@ class ResourceState:
         "ended",
         "publications",
         "subscriptions",
+        "waiting",
+        "watchers",
     )
 
     def __init__(self, aor: str, records: Iterable[Record] = ()) -> None:
@@ -263,6 +265,9 @@ class ResourceState:
         self.publications: dict[str, Publication] = {}
         self.subscriptions: dict[str, Subscription] = {}
         self.documents: dict[str, Document] = {}
+        #: How many subscriptions each watcher has, and how many of all are in the state "waiting".
+        self.watchers: dict[str, int] = {}
+        self.waiting = 0
         #: Subscriptions that are no more, whose last NOTIFY is not answered yet.
         self.ended: dict[str, Subscription] = {}
         #: Few have any: None until there is one.
@@ -273,16 +278,40 @@ class ResourceState:
     def apply(self, changes: ChangeSet) -> None:
         """Make the changes.  Total: it can't fail, and applying twice is applying once."""
         for (kind, key), entry in changes.entries.items():
+            if kind is Subscription:
+                self._subscribe(key, entry)
+                continue
             records = self._records(kind)
             if isinstance(entry, Removed):
                 records.pop(key, None)
-                if kind is Subscription and self.ended:
-                    self.ended.pop(key, None)
-            elif isinstance(entry, Subscription) and entry.status == "terminated":
-                records.pop(key, None)
-                self.ended[key] = entry
             else:
                 records[key] = entry
+
+    def _subscribe(self, key: str, entry: Record | Removed) -> None:
+        """Enter what becomes of a subscription."""
+        before = self.subscriptions.get(key)
+        if before is not None:
+            self._count(before, -1)
+        if isinstance(entry, Subscription) and entry.status != "terminated":
+            self.subscriptions[key] = entry
+            self._count(entry, 1)
+            return
+        if before is not None:
+            del self.subscriptions[key]
+        if isinstance(entry, Subscription):
+            self.ended[key] = entry
+        elif self.ended:
+            self.ended.pop(key, None)
+
+    def _count(self, subscription: Subscription, difference: int) -> None:
+        watcher = subscription.watcher
+        count = self.watchers.get(watcher, 0) + difference
+        if count:
+            self.watchers[watcher] = count
+        else:
+            del self.watchers[watcher]
+        if subscription.status == "waiting":
+            self.waiting += difference
 
     def _records(self, kind: Kind) -> dict[str, Record]:
         records: object

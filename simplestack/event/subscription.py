@@ -410,14 +410,13 @@ class Subscribing:
         """
         limits = self.limits
         watcher = record.watcher
-        wish = _wish(record)
-        count = 0
-        for other in state.subscriptions.values():
-            if other.watcher == watcher:
-                if other.status == WAITING and _wish(other) == wish:
+        count = state.watchers.get(watcher, 0)
+        if state.waiting:
+            wish = _wish(record)
+            for other in state.subscriptions.values():
+                if other.watcher == watcher and other.status == WAITING and _wish(other) == wish:
                     changes.remove(other, "giveup")
-                else:
-                    count += 1
+                    count -= 1
         if count >= (limits.per_watcher if watcher else limits.anonymous):
             raise SIPError(403, text="too many subscriptions of this watcher")
         if len(state.subscriptions) - len(changes) >= limits.per_resource:

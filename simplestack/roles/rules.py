@@ -84,10 +84,11 @@ def evaluate(ruleset: Ruleset, watcher: str, sphere: str | None, now: float) -> 
     rules = matching(ruleset, watcher, sphere, now)
     # "For integer, real-valued and date-time permissions, the resulting permission is the
     # maximum value across the permission values in the matching set of rules."
-    handling = max(
-        (rule.actions.sub_handling or SubHandling.BLOCK for rule in rules),
-        default=SubHandling.BLOCK,
-    )
+    handling = SubHandling.BLOCK
+    for rule in rules:
+        asked = rule.actions.sub_handling
+        if asked is not None and asked > handling:
+            handling = asked
     if handling is SubHandling.ALLOW:
         return Decision("allow", _combined(tuple([rule.transformations for rule in rules])))
     if handling is SubHandling.POLITE_BLOCK:
@@ -97,11 +98,14 @@ def evaluate(ruleset: Ruleset, watcher: str, sphere: str | None, now: float) -> 
 
 def matching(ruleset: Ruleset, watcher: str, sphere: str | None, now: float) -> list[Rule]:
     """The rules all of whose conditions are TRUE; one without conditions always matches."""
-    return [
-        rule
-        for rule in ruleset.rules
-        if all(holds(condition, watcher, sphere, now) for condition in rule.conditions)
-    ]
+    found = []
+    for rule in ruleset.rules:
+        for condition in rule.conditions:
+            if not holds(condition, watcher, sphere, now):
+                break
+        else:
+            found.append(rule)
+    return found
 
 
 def combine(transformations: Collection[Transformations]) -> Permissions:
@@ -137,7 +141,14 @@ def holds(condition: Condition, watcher: str, sphere: str | None, now: float) ->
             # "the request is considered unauthenticated [...] and will match only an empty
             # <identity> element" (RFC 5025 §3.1.1.2)
             return not condition.members
-        return any(_is_member(member, watcher) for member in condition.members)
+        key = identity_key(watcher)
+        for member in condition.members:
+            if isinstance(member, One):
+                if member.key == key:
+                    return True
+            elif isinstance(member, Many) and member.admits(watcher):
+                return True
+        return False
     if isinstance(condition, Validity):
         return condition.holds(now)
     if isinstance(condition, Sphere):
@@ -145,12 +156,6 @@ def holds(condition: Condition, watcher: str, sphere: str | None, now: float) ->
     # "If a child element of the <conditions> element is in a namespace that is not known or
     # not supported, then this child element evaluates to FALSE." (RFC 4745 §7)
     return False
-
-
-def _is_member(member: object, watcher: str) -> bool:
-    if isinstance(member, One):
-        return member.key == identity_key(watcher)
-    return isinstance(member, Many) and member.admits(watcher)
 
 
 def permitted(presence: Presence, permissions: Permissions) -> Presence:

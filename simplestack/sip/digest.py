@@ -325,7 +325,7 @@ class Nonces:
         Only for credentials whose response has been verified. False asks for a new
         challenge with stale=true.
         """
-        window = self._windows.pop(nonce, None)
+        window = self._windows.get(nonce)
         if window is None:
             issued = self._issued(nonce)
             if issued is None or issued <= self._forgotten or now - issued > self.lifetime:
@@ -334,8 +334,8 @@ class Nonces:
             self._windows[nonce] = _Window(issued, count)
             return True
         if now - window.issued > self.lifetime:
+            del self._windows[nonce]
             return False
-        self._windows[nonce] = window  # the one used last stands last
         return window.use(count)
 
     def aging(self, nonce: str, now: float) -> bool:

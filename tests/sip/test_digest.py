@@ -284,15 +284,15 @@ class NonceTests(SynchronousTestCase):
         fresh = self.nonces.mint(1007.0, octets(9))
         self.assertEqual(self.nonces.check(fresh, 1007.0), NonceState.VALID)
 
-    def test_least_used_goes(self) -> None:
-        """The nonce that was used last stays longest."""
+    def test_oldest_goes(self) -> None:
+        """The nonce that has been in use longest, and so would expire first, makes room."""
         kept = [self.nonces.mint(1000.0, octets(n)) for n in range(4)]
         for nonce in kept:
             self.nonces.use(nonce, 1, 1001.0)
         self.nonces.use(kept[0], 2, 1001.0)
         self.nonces.use(self.nonces.mint(1002.0, octets(8)), 1, 1002.0)
-        self.assertTrue(self.nonces.use(kept[0], 3, 1002.0))
-        self.assertFalse(self.nonces.use(kept[1], 2, 1002.0))
+        self.assertFalse(self.nonces.use(kept[0], 3, 1002.0))
+        self.assertTrue(self.nonces.use(kept[2], 2, 1002.0))
 
     def test_expired_make_room(self) -> None:
         """Expired nonces go as new ones come, and forgetting them makes nothing stale."""
