@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from functools import lru_cache
-from typing import NamedTuple, cast
+from typing import cast
 
 from twisted.internet.defer import Deferred, fail
 
@@ -26,15 +26,20 @@ __all__ = ["Authenticator", "Claim", "Verified"]
 MAX_CACHED = 200_000
 
 
-class Verified(NamedTuple):
+class Verified:
     """A request's sender who has shown that he knows the password."""
 
-    #: The AOR: ``sip:alice@example.com``.
-    identity: str
-    #: None where others have said who he is.
-    credentials: Credentials | None = None
-    #: The secret by the algorithm of the credentials.
-    ha1: str = ""
+    __slots__ = ("credentials", "ha1", "identity")
+
+    def __init__(
+        self, identity: str, credentials: Credentials | None = None, ha1: str = ""
+    ) -> None:
+        #: The AOR: ``sip:alice@example.com``.
+        self.identity = identity
+        #: None where others have said who he is.
+        self.credentials = credentials
+        #: The secret by the algorithm of the credentials.
+        self.ha1 = ha1
 
 
 class Claim:

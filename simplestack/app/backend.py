@@ -324,8 +324,8 @@ class BackEnd:
             elif not _better(request, response, protection, nonces):
                 break
             if remaining:
-                number, method = request.cseq
-                request.set("CSeq", f"{number + 1} {method}")
+                cseq = request.cseq
+                request.set("CSeq", f"{cseq.number + 1} {cseq.method}")
         return response
 
     async def _flow(self, hop: Uri, request: Request) -> Flow:

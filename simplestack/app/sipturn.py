@@ -136,7 +136,7 @@ class SIPService:
             and sender.user
             and sender.host not in self.placing.domains
         ):
-            return verified._replace(identity=sender.aor)
+            return Verified(sender.aor, verified.credentials, verified.ha1)
         return verified
 
     def refuse(self, request: Request, transaction: ServerTransaction, error: SIPError) -> None:

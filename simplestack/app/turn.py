@@ -169,13 +169,14 @@ class Turns:
         resident = self._residents.get(turn.aor)
         if resident is None:
             return self._residents.load(turn.aor)
-        response, changes, notify = turn.decide(resident.state, now)
+        outcome = turn.decide(resident.state, now)
+        changes, notify = outcome.changes, outcome.notify
         if notify and turn.aor in self._again_at:
             # Who subscribes again is there again.
             self._resume(resident, notify, now)
         try:
             notifications = self._apply(resident, changes, notify, now)
-            self._conclude(resident, changes, notifications, now, turn, response)
+            self._conclude(resident, changes, notifications, now, turn, outcome.response)
         except Exception:
             self._repair(resident)
             raise

@@ -199,8 +199,8 @@ class UserAgent:
             response = await self._transact(request, hop, prefer, contact)
             if not remaining or not self._may_try_again(request, response, answered):
                 break
-            number, method = request.cseq
-            request.set("CSeq", f"{number + 1} {method}")
+            cseq = request.cseq
+            request.set("CSeq", f"{cseq.number + 1} {cseq.method}")
         return response
 
     def _authorize(self, request: Request) -> None:

@@ -127,9 +127,10 @@ class HeaderFields:
         if at < 0:
             # Written otherwise, or not there?
             lower = text.lower()
-            if not any(spelling in lower for spelling in _spellings(name)):
-                return None
-            return self.get(name)
+            for spelling in _spellings(name):
+                if spelling in lower:
+                    return self.get(name)
+            return None
         at += len(name) + 4
         end = text.find("\r\n", at)
         return (text[at:end] if end >= 0 else text[at:]).strip(" \t")

@@ -55,7 +55,8 @@ class DeliveryTests(SynchronousTestCase):
 
     def notify(self, by_flow: bool = False, *headers: str) -> NotifyRequest:
         """A NOTIFY to Alice."""
-        incoming = subscribe(headers=headers)._replace(by_flow=by_flow, flow="her flow")
+        incoming = subscribe(headers=headers)
+        incoming.by_flow, incoming.flow = by_flow, "her flow"
         (notify,) = Agent(FakePackage()).subscribe(incoming)
         return notify
 

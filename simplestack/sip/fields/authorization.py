@@ -28,11 +28,24 @@ _find_params = re.compile(
 _UNQUOTED = ("algorithm", "stale", "nc", "qop", "userhash", "username*")
 
 
-class Credentials(NamedTuple):
+class Credentials:
     """What Authorization says: the scheme in lower case, parameters by lower-case name, unquoted."""
 
-    scheme: str
-    params: Mapping[str, str]
+    __slots__ = ("params", "scheme")
+
+    def __init__(self, scheme: str, params: dict[str, str]) -> None:
+        self.scheme = scheme
+        self.params = params
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Credentials)
+            and self.scheme == other.scheme
+            and self.params == other.params
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.scheme, tuple(self.params.items())))
 
     def param(self, name: str) -> str:
         """A parameter's value, "" if it is not there."""

@@ -59,11 +59,22 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-class CSeq(NamedTuple):
+class CSeq:
     """The number that orders requests, and the method (§20.16)."""
 
-    number: int
-    method: str
+    __slots__ = ("method", "number")
+
+    def __init__(self, number: int, method: str) -> None:
+        self.number = number
+        self.method = method
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, CSeq) and self.number == other.number and self.method == other.method
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.number, self.method))
 
     def __str__(self) -> str:
         return f"{self.number} {self.method}"
