@@ -159,7 +159,7 @@ class DetailTests(SynchronousTestCase):
         self.assertEqual(message.from_.display, 'J Rosenberg \\"')
         self.assertEqual(message.from_.tag, "98asjd8")
         self.assertEqual(message.max_forwards, 68)
-        self.assertEqual(message.cseq, (9, "INVITE"))
+        self.assertEqual(str(message.cseq), "9 INVITE")
         self.assertEqual([via.transport for via in message.vias], ["UDP", "TCP", "UDP"])
         self.assertEqual(
             [via.branch for via in message.vias],
