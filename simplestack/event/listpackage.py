@@ -6,7 +6,8 @@ from typing import Final
 from zope.interface import implementer
 
 from simplestack.event.filtering import MEDIA_TYPE as FILTER_TYPE
-from simplestack.event.lists import MULTIPART, ListTable
+from simplestack.event.lists import IN_PARTS, MULTIPART, ListTable
+from simplestack.event.negotiation import partial_form
 from simplestack.interfaces import Body, Decision, IEventPackage
 from simplestack.state import ChangeSet, ResourceState, Subscription
 
@@ -41,10 +42,17 @@ class ListPackage:
         self._tables = tables
 
     def narrowed(self, permissions: Hashable, subscription: Subscription) -> Hashable:
-        """What filters leave of the list (RFC 4660 §4): the watcher, and the filters."""
-        if subscription.content_type != FILTER_TYPE:
-            return permissions
-        return permissions, subscription.body
+        """What filters leave of the list (RFC 4660 §4), or the list in parts (RFC 5263)."""
+        selected = self._selected(subscription)
+        return (permissions, selected) if selected else permissions
+
+    def _selected(self, subscription: Subscription) -> bytes:
+        """Which selection of the list a subscriber is told by; b"" is the list as it is."""
+        if subscription.content_type == FILTER_TYPE:
+            return subscription.body
+        if partial_form(subscription.accept, self.inner) is not None:
+            return IN_PARTS
+        return b""
 
     def recognizes(self, state: ResourceState) -> bool:
         """Whether there is such a list."""
@@ -111,7 +119,7 @@ class ListPackage:
             if len(table.tables()) > 1:
                 table.keep(
                     [
-                        each.body if each.content_type == FILTER_TYPE else b""
+                        self._selected(each)
                         for each in state.subscriptions.values()
                         if each.watcher == watcher and each.package == name
                     ]

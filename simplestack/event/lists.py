@@ -5,14 +5,18 @@ from hashlib import blake2b
 from math import floor
 from typing import Final, NamedTuple
 
+from simplestack.documents.errors import DocumentError
 from simplestack.documents.multipart import Part, free_boundary, write_part
 from simplestack.documents.rlmi import MEDIA_TYPE as RLMI_TYPE
 from simplestack.documents.rlmi import Instance, ListName, Resource, Rlmi
 from simplestack.event.filtering import filtered, filtering_in, triggered
+from simplestack.event.partialpresence import MEDIA_TYPE as PRESENCE_TYPE
+from simplestack.event.partialpresence import PRESENCE_DELTAS
 from simplestack.interfaces import Body
 
 __all__ = [
     "ACTIVE_WITHOUT_STATE",
+    "IN_PARTS",
     "MULTIPART",
     "PENDING_ENTRY",
     "EntryState",
@@ -22,6 +26,8 @@ __all__ = [
 ]
 
 MULTIPART: Final = "multipart/related"
+#: Stands in place of filters for who is told changed documents in parts (RFC 5263).
+IN_PARTS: Final = b"in parts"
 
 #: Resources without forking have one virtual subscription, whose id is unique in the resource.
 _INSTANCE: Final = "1"
@@ -134,7 +140,7 @@ class ListTable:
         self._mark = 0
 
         #: The same list for those who have filters, by these.
-        self._selections: dict[bytes, FilteredTable] = {}
+        self._selections: dict[bytes, ListTable] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -236,11 +242,14 @@ class ListTable:
 
     # ------------------------------------------------------------------ for those with filters
 
-    def selection(self, filters: bytes, now: float) -> "FilteredTable":
-        """This list as filters leave it, a filter document (RFC 4660 §4)."""
+    def selection(self, filters: bytes, now: float) -> "ListTable":
+        """This list as filters leave it, a filter document (RFC 4660 §4); or in parts."""
         found = self._selections.get(filters)
         if found is None:
-            found = FilteredTable(self.uri, self._token, self.interval, self._limit, filters)
+            if filters == IN_PARTS:
+                found = PartialTable(self.uri, self._token, self.interval, self._limit)
+            else:
+                found = FilteredTable(self.uri, self._token, self.interval, self._limit, filters)
             entries = [each for row in self._rows.values() for each in row.entries]
             found.set_entries(self.name, entries, now)
             for aor, row in self._rows.items():
@@ -446,3 +455,74 @@ class FilteredTable(ListTable):
             self._heard[aor] = state.body
             self._rows[aor].state = self._left(aor, state)
         return super().full(now)
+
+
+class PartialTable(ListTable):
+    """A table of a list that tells presence documents in parts where it can (RFC 5263).
+
+    All who are told by it have the same documents, or are told the whole.  A document whose newest
+    state only some were told goes whole to all, the next time; its version rises with each.
+    """
+
+    __slots__ = ("_pending", "_stepping", "_told", "_versions")
+
+    def __init__(self, uri: str, token: str, interval: float = 1.0, limit: int = 0) -> None:
+        super().__init__(uri, token, interval, limit)
+        #: By the URI of the entry the document that all have; and the version of the last one.
+        self._told: dict[str, bytes] = {}
+        self._versions: dict[str, int] = {}
+        #: What is about to be told to all, by the same.
+        self._pending: dict[str, bytes] = {}
+        self._stepping = False
+
+    def full(self, now: float) -> Body:
+        """The whole table, with whole documents."""
+        body = super().full(now)
+        for uri in self._altered:
+            # Some have it now, or have none at all.
+            self._told.pop(uri, None)
+        for row in self._rows.values():
+            for entry in row.entries:
+                if entry.uri not in self._altered and row.state is not None:
+                    self._told[entry.uri] = row.state.body
+        return body
+
+    def partial(self, now: float) -> Body | None:
+        """What has been altered; documents that all have are told in parts."""
+        self._pending.clear()
+        self._stepping = True
+        try:
+            body = super().partial(now)
+        finally:
+            self._stepping = False
+        for uri, document in self._pending.items():
+            if uri not in self._altered:
+                self._told[uri] = document
+                self._versions[uri] = self._versions.get(uri, 1) + 1
+        return body
+
+    def _resource(self, entry: ListEntry, state: EntryState | None) -> tuple[Resource, bytes]:
+        if state is None or state.state != "active" or not _is_presence(state):
+            self._told.pop(entry.uri, None)
+            return super()._resource(entry, state)
+        version = self._versions.get(entry.uri, 1) + self._stepping
+        before = self._told.get(entry.uri) if self._stepping else None
+        if self._stepping:
+            self._pending[entry.uri] = state.body
+        try:
+            made = PRESENCE_DELTAS.whole(state.body)
+            if before is not None:
+                step = PRESENCE_DELTAS.difference(before, state.body)
+                if len(step.data) + len(step.tail or b"") < len(made.data) + len(made.tail or b""):
+                    made = step
+        except DocumentError:
+            # It goes as it is.
+            self._pending.pop(entry.uri, None)
+            self._told.pop(entry.uri, None)
+            return super()._resource(entry, state)
+        told = EntryState("active", "", made.content_type, made.render(version))
+        return super()._resource(entry, told)
+
+
+def _is_presence(state: EntryState) -> bool:
+    return bool(state.body) and state.content_type.partition(";")[0].strip() == PRESENCE_TYPE

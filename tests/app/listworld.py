@@ -7,6 +7,8 @@ from typing import NamedTuple
 from simplestack.app.plugins import make_roles
 from simplestack.app.settings import Settings
 from simplestack.documents.multipart import Part, parse_multipart
+from simplestack.documents.pidfdiff import MEDIA_TYPE as PARTIAL_TYPE
+from simplestack.documents.pidfdiff import PidfFull, parse_pidf_diff, patch, presence_document
 from simplestack.documents.rlmi import Rlmi, parse_rlmi
 from simplestack.interfaces import IRole
 from simplestack.roles.lists import ResourceLists
@@ -14,7 +16,17 @@ from simplestack.sip.message import Request, Response
 from simplestack.state import ChangeSet, Document
 from tests.app.world import EPOCH, Phone, StoringTurn, World
 
-__all__ = ["ALICE", "FRIENDS", "ListWorld", "Row", "Table", "opened", "pidf", "resource_lists"]
+__all__ = [
+    "ACCEPT",
+    "ALICE",
+    "FRIENDS",
+    "ListWorld",
+    "Row",
+    "Table",
+    "opened",
+    "pidf",
+    "resource_lists",
+]
 
 ALICE = "sip:alice@example.com"
 FRIENDS = "sip:alice-friends@example.com"
@@ -53,6 +65,10 @@ class Table:
         self.version = -1
         #: Whether it knows that it has missed something.
         self.missed = False
+        #: Of documents in parts, by URI: version and document; and how many of each kind came.
+        self.versions: dict[str, int | None] = {}
+        self.documents: dict[str, bytes] = {}
+        self.wholes = self.steps = 0
 
     def take(self, notify: Request) -> Rlmi:
         """Take a NOTIFY."""
@@ -77,12 +93,33 @@ class Table:
             if instance.state == "active":
                 assert instance.cid is not None
                 used.add(instance.cid)
-                body = parts[instance.cid].body
+                part = parts[instance.cid]
+                body = part.body
+                if part.content_type == PARTIAL_TYPE:
+                    body = self._whole(resource.uri, body)
             if instance.state == "terminated":
                 assert instance.reason
             self.rows[resource.uri] = Row(instance.state, instance.reason or "", body, name)
         assert used == set(parts)
         return rlmi
+
+    def _whole(self, uri: str, body: bytes) -> bytes:
+        """The document that a partial one makes of what was there (RFC 5263 §5)."""
+        update = parse_pidf_diff(body)
+        version = update.version
+        before = self.versions.get(uri)
+        self.versions[uri] = version
+        if isinstance(update, PidfFull):
+            self.wholes += 1
+            found = presence_document(body)
+        else:
+            self.steps += 1
+            if self.missed:
+                return b""
+            assert before is not None and version == before + 1, (before, version)
+            found = patch(self.documents[uri], update)
+        self.documents[uri] = found
+        return found
 
     def settled(self) -> dict[str, Row | None]:
         """The rows but for those of resources that are no more, which "MAY be removed" (§5.6.2)."""

@@ -418,6 +418,23 @@ class SavingTests(ListCase):
             notify.body = decompress(notify.body, bits)
             self.assertTrue(Table().take(notify).full_state)
 
+    def test_parts(self) -> None:
+        """RFC 5263: who takes documents in parts is told what has changed in them; others not."""
+        accept = "multipart/related, application/rlmi+xml, application/pidf+xml"
+        tag = self.world.publish(self.bob, "x" * 400)
+        self.subscribed(Accept=f"{accept}, application/pidf-diff+xml")
+        self.take()
+        self.assertEqual((self.table.wholes, self.table.steps), (2, 0))
+        whole = self.world.phone("alice@example.com", name="whole")
+        self.subscribed(whole)
+        for number in range(3):
+            tag = self.world.publish(self.bob, "x" * 400 + f" {number}", tag)
+            self.take()
+            self.assertIn(b"x %d<" % number, self.note("bob"))
+        self.assertEqual((self.table.wholes, self.table.steps), (2, 3))
+        for notify in whole.notifies():
+            self.assertNotIn(b"pidf-diff", notify.body)
+
     def test_slow(self) -> None:
         """While nobody can be told, nothing is made for the telling; then all of it is there."""
         self.subscribed()
