@@ -3,6 +3,8 @@
 import argparse
 import getpass
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 from simplestack.app.control import ask
 from simplestack.app.settings import Settings
@@ -23,12 +25,15 @@ def parser() -> argparse.ArgumentParser:
         prog="simplestack user",
         description="Changes take effect within a second, whether the server runs or not.",
     )
-    actions = top.add_subparsers(dest="action", required=True, metavar="add|passwd|remove|list")
+    actions = top.add_subparsers(
+        dest="action", required=True, metavar="add|passwd|remove|list|import"
+    )
     for action, purpose in (
         ("add", "make a user"),
         ("passwd", "change a user's password"),
         ("remove", "remove a user"),
         ("list", "list the users"),
+        ("import", "make many users, or change their passwords: all of them, or none"),
     ):
         sub = actions.add_parser(action, help=purpose, description=purpose)
         sub.add_argument("--store", default=Settings.store, help="as given to the server")
@@ -36,6 +41,10 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--control", default=Settings.control, help="as given to the server")
         if action == "list":
             sub.add_argument("domain", nargs="?", help="only the users of this domain")
+        elif action == "import":
+            sub.add_argument(
+                "file", help="a line each, such as: alice@example.com wonderland; - for stdin"
+            )
         else:
             sub.add_argument("user", help="such as alice@example.com")
         if action in ("add", "passwd"):
@@ -74,6 +83,11 @@ def _run(options: argparse.Namespace) -> int:
         for known in table.list(options.domain):
             print(f"{known.username}@{known.domain}")
         return 0
+    if options.action == "import":
+        made = [credential(uri, password) for uri, password in _lines(options.file)]
+        table.put_all(made)
+        print(f"{len(made)} users added or changed")
+        return 0
     uri = _user(options.user)
     exists = table.exists(uri.user, uri.host)
     if options.action == "add" and exists:
@@ -103,6 +117,21 @@ def _warn(domain: str, control: str) -> None:
             f"simplestack user add: the server here serves {', '.join(served)} and not {domain}:"
             f" start it with --domain {domain} as well, or make the user in a domain of its own\n"
         )
+
+
+def _lines(name: str) -> Iterator[tuple[Uri, str]]:
+    """The users and passwords of a file; empty lines are passed over."""
+    try:
+        text = sys.stdin.read() if name == "-" else Path(name).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _UsageError(f"{name}: {error}") from None
+    for number, line in enumerate(text.splitlines(), 1):
+        user, _, password = line.strip().partition(" ")
+        if not user:
+            continue
+        if not password.strip():
+            raise _UsageError(f"line {number} has no password; nothing was changed")
+        yield _user(user), password.strip()
 
 
 def _user(text: str) -> Uri:

@@ -31,7 +31,7 @@ def moments(
 class Source:
     """The operations of one kind in a step; at most so many."""
 
-    __slots__ = ("_moments", "blocked", "due", "kind", "left")
+    __slots__ = ("_moments", "blocked", "due", "kind", "left", "waited")
 
     def __init__(self, kind: int, moments: Iterator[float], most: int | None = None) -> None:
         self.kind = kind
@@ -40,8 +40,10 @@ class Source:
         self.left = -1 if most is None else most
         #: The next one's moment; infinite after the last.
         self.due = 0.0
-        #: Whether the next one has waited for somebody to do it.
+        #: Whether the next one waits for somebody to do it, and when one last did: what was due
+        #: before has waited because of that.
         self.blocked = False
+        self.waited = 0.0
         self.advance()
 
     def advance(self) -> None:

@@ -351,7 +351,7 @@ class Worker:
                 if burst == _BURST:
                     return now
                 if len(engine.pending) < most and engine.start(source.kind, source.due):
-                    if not source.blocked:
+                    if source.due > source.waited:
                         tally.lag.note(int((time.monotonic() - source.due) * 1e6))
                     burst += 1
                 elif now - source.due > engine.limit:
@@ -359,7 +359,7 @@ class Worker:
                         tally.started[source.kind] += 1
                         tally.error(f"{KINDS[source.kind]}: nobody was free to do it")
                 else:
-                    source.blocked = True
+                    source.blocked, source.waited = True, now
                     break
                 source.advance()
             if not source.blocked and source.due < soonest:

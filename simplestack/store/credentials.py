@@ -1,6 +1,6 @@
 """Users and their secrets in the database."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from twisted.internet.defer import Deferred
@@ -121,15 +121,20 @@ class CredentialTable:
 
     def put(self, credential: Credential) -> None:
         """Create a user, or replace the secrets."""
-        credential = credential._replace(domain=credential.domain.lower())
-        if not fits(credential.domain, credential.username):
-            raise StoreError(
-                f"user name and domain take more than {KEY_LIMIT} octets: choose shorter ones"
-            )
+        self.put_all([credential])
+
+    def put_all(self, credentials: Iterable[Credential]) -> None:
+        """Create many users, or replace their secrets, all of them or none."""
+        rows = []
+        for credential in credentials:
+            credential = credential._replace(domain=credential.domain.lower())
+            if not fits(credential.domain, credential.username):
+                raise StoreError(
+                    f"user name and domain take more than {KEY_LIMIT} octets: choose shorter ones"
+                )
+            rows.append(tuple(map(encode, credential)))
         with self._changing() as connection:
-            self._database.put_credential.execute(
-                connection.cursor, [tuple(map(encode, credential))]
-            )
+            self._database.put_credential.execute(connection.cursor, rows)
 
     def remove(self, username: str, domain: str) -> bool:
         """Remove a user with all his records; whether there was one.

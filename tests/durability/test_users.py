@@ -1,6 +1,7 @@
 """``simplestack user`` while the server runs: effective within a second."""
 
 import time
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -84,3 +85,15 @@ class UserTests(SynchronousTestCase):
             self.assertEqual((done.returncode, done.stdout), (2, ""), arguments)
             self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
             self.assertIn(words, done.stderr)
+
+    def test_many_at_once(self) -> None:
+        """A file of users and passwords is taken as a whole; one wrong line changes nothing."""
+        path = Path(self.mktemp()).resolve()
+        path.write_text(f"alice@{DOMAIN} first\n\nbob@{DOMAIN} second\n")
+        self.assertEqual(self.user("import", str(path)), "2 users added or changed\n")
+        self.becomes("first", 200)
+        path.write_text(f"alice@{DOMAIN} other\nbob@{DOMAIN}\n")
+        done = self.server.command("user", "import", str(path))
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("line 2 has no password", done.stderr)
+        self.assertEqual(self.status("first"), 200)
