@@ -35,7 +35,7 @@ _TYPES: dict[type, TypeEngine[Any]] = {
 METADATA = MetaData()
 
 
-def _table(kind: type, name: str, key: tuple[str, ...]) -> Table:
+def _table(kind: type, name: str, key: tuple[str, ...], *, rowid: bool) -> Table:
     # Fields that came later have a default, for the rows that were there before them.
     defaults: dict[str, str] = vars(kind)["_field_defaults"]
     return Table(
@@ -46,17 +46,17 @@ def _table(kind: type, name: str, key: tuple[str, ...]) -> Table:
             for field, type_ in kind.__annotations__.items()
         ),
         PrimaryKeyConstraint(*key),
-        sqlite_with_rowid=False,
+        sqlite_with_rowid=rowid,
     )
 
 
 #: The table of each kind of record; its key is ``(aor, id)``, which also clusters an AOR's rows.
 RECORD_TABLES: dict[Kind, Table] = {
-    kind: _table(kind, kind.__name__.lower(), ("aor", "id")) for kind in RECORD_KINDS
+    kind: _table(kind, kind.__name__.lower(), ("aor", "id"), rowid=True) for kind in RECORD_KINDS
 }
 
 #: Users and their secrets.
-CREDENTIAL = _table(Credential, "credential", ("domain", "username"))
+CREDENTIAL = _table(Credential, "credential", ("domain", "username"), rowid=False)
 
 #: Numbers that say what has changed: of the schema (how many migrations it has seen) and of the
 #: credentials (how often they were changed).

@@ -76,6 +76,11 @@ def upsert(table: Table, marker: Callable[[int], str]) -> RowStatement:
 def delete(table: Table, marker: Callable[[int], str]) -> RowStatement:
     """Delete the rows of these keys, whether they exist or not."""
     key = [column.name for column in table.primary_key]
+    # SQLite uses no index for "IN (VALUES …)" of more than one row, but reads the whole table.
     return RowStatement(
-        f"DELETE FROM {table.name} WHERE ({', '.join(key)}) IN (VALUES ", len(key), ")", marker
+        f"DELETE FROM {table.name} WHERE ({', '.join(key)}) IN "
+        "(SELECT column1, column2 FROM (VALUES ",
+        len(key),
+        ") AS gone)",
+        marker,
     )

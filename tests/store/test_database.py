@@ -16,6 +16,7 @@ from simplestack.store.errors import StoreError
 from simplestack.store.migrations import MIGRATIONS, Migration
 from simplestack.store.schema import METADATA, RECORD_TABLES
 from tests.store.cluster import cluster
+from tests.store.records import ALICE, one_of_each
 
 
 def _shape(inspector: Inspector) -> object:
@@ -132,6 +133,26 @@ class _Schema:
             Database(url).prepare()
             self.assertEqual(self.shape(url), wanted)
 
+        def test_upgrade_keeps_records(self) -> None:
+            """Records that an older server wrote are there after an upgrade."""
+            url = self.empty()
+            Database(url).prepare(MIGRATIONS[:3])
+            connection = Database(url).connect()
+            for kind, table in RECORD_TABLES.items():
+                (row,) = [record for record in one_of_each() if type(record) is kind]
+                names = ", ".join(column.name for column in table.columns)
+                marks = ", ".join(Database(url).mark(number + 1) for number in range(len(row)))
+                connection.execute(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", row)
+            connection.close()
+            Database(url).prepare()
+            connection = Database(url).connect()
+            for kind, table in RECORD_TABLES.items():
+                (row,) = [record for record in one_of_each() if type(record) is kind]
+                names = ", ".join(column.name for column in table.columns)
+                rows = connection.execute(f"SELECT {names} FROM {table.name}").fetchall()
+                self.assertEqual(rows, [tuple(row)])
+            connection.close()
+
         def test_step(self) -> None:
             """A later step runs once, on the data that is there."""
             url = self.empty()
@@ -178,6 +199,18 @@ class SQLiteTests(_Schema.Tests):
         """A file that is not there yet."""
         self.path = Path(self.mktemp()).absolute()
         return f"sqlite:///{self.path}"
+
+    def test_removed_by_their_keys(self) -> None:
+        """Records are found by their keys, however many are removed: no table is read for it."""
+        database = Database(self.empty())
+        database.prepare()
+        connection = database.connect()
+        for statement in database.deletes.values():
+            for count in (1, 2, 128):
+                ((text, parameters),) = statement.steps([(ALICE, str(i)) for i in range(count)])
+                plan = connection.execute(f"EXPLAIN QUERY PLAN {text}", parameters).fetchall()
+                self.assertIn("(aor=? AND id=?)", plan[0][3])
+        connection.close()
 
     def test_mode(self) -> None:
         """The file holds secrets: only its owner reads it, also where SQLite adds files."""
