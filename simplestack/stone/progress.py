@@ -12,7 +12,8 @@ from simplestack.stone.processes import Processes
 __all__ = ["Progress"]
 
 _EVERY = 0.25
-_USAGE_EVERY = 1.0
+#: Seconds over which rates are taken.
+_RATE_EVERY = 1.0
 _FIELDS = ("messages", "started", "succeeded", "told", "late", "pending", "errors")
 
 
@@ -26,6 +27,7 @@ class Progress(AbstractContextManager["Progress"]):
         self._watched: Processes | None = None
         self._drawn = 0.0
         self._messages = (0.0, 0)
+        self._rate = 0.0
         self._used = (0.0, 0.0)
         self._server = ""
 
@@ -37,7 +39,9 @@ class Progress(AbstractContextManager["Progress"]):
             except ImportError:
                 return self
             self._live = Live(
-                console=Console(file=self._stream), transient=True, auto_refresh=False
+                console=Console(file=self._stream, highlight=False),
+                transient=True,
+                auto_refresh=False,
             )
             self._live.__enter__()
             if self._watch:
@@ -64,31 +68,27 @@ class Progress(AbstractContextManager["Progress"]):
         if self._live is None or now - self._drawn < _EVERY:
             return
         self._drawn = now
-        self._live.update(self._table(controller, now), refresh=True)
+        self._live.update(self._said(controller, now), refresh=True)
 
-    def _table(self, controller: Controller, now: float) -> Any:
-        from rich.table import Table
-
+    def _said(self, controller: Controller, now: float) -> str:
         sums = {
             name: sum(int(peer.progress.get(name, 0)) for peer in controller.peers)
             for name in _FIELDS
         }
         then, before = self._messages
-        if now - then > 1 or sums["messages"] < before:
+        if now - then >= _RATE_EVERY or sums["messages"] < before:
+            self._rate = max(sums["messages"] - before, 0) / (now - then)
             self._messages = (now, sums["messages"])
-        rate = (sums["messages"] - before) / (now - then) if now > then else 0.0
-        table = Table.grid(padding=(0, 3))
-        table.add_row(f"[bold]{controller.stage}[/bold]")
+        lines = [f"[bold]{controller.stage}[/bold]"]
         if any(peer.progress for peer in controller.peers):
-            table.add_row(
-                f"{max(rate, 0):,.0f} messages/s",
-                f"{sums['succeeded']:,} of {sums['started']:,} operations",
-                f"{sums['told']:,} NOTIFYs",
-                f"{sums['pending']:,} under way",
-                f"[red]{sums['late'] + sums['errors']:,} late or failed[/red]",
+            lines.append(
+                f"{self._rate:,.0f} messages/s   "
+                f"{sums['succeeded']:,} of {sums['started']:,} operations   "
+                f"{sums['told']:,} NOTIFYs   {sums['pending']:,} under way   "
+                f"[red]{sums['late'] + sums['errors']:,} late or failed[/red]"
             )
         if self._watched is not None:
-            if now - self._used[0] > _USAGE_EVERY:
+            if now - self._used[0] >= _RATE_EVERY:
                 usage = self._watched.usage()
                 then, used = self._used
                 if then:
@@ -97,5 +97,5 @@ class Progress(AbstractContextManager["Progress"]):
                         f"{usage.memory / 1e6:,.0f} MB"
                     )
                 self._used = (now, usage.cpu)
-            table.add_row(self._server)
-        return table
+            lines.append(self._server)
+        return "\n".join(lines)
