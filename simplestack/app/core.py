@@ -134,7 +134,7 @@ class Core:
                 )
                 self.turns.attendant = self.lists
                 if role.remote:
-                    self.lists.backend = BackEnd(
+                    self.lists.virtual.backend = BackEnd(
                         role,
                         {
                             name: package.content_types
@@ -144,7 +144,7 @@ class Core:
                         identifiers,
                         clocks.wall,
                         clocks.monotonic,
-                        self.lists.told,
+                        self.lists.virtual.told,
                     )
         self.capabilities = Capabilities(
             methods=(*decides, *(("NOTIFY",) if self._backend is not None else ()), "OPTIONS"),
@@ -204,7 +204,7 @@ class Core:
     @property
     def _backend(self) -> BackEnd | None:
         """Subscribes to what is in lists and not here."""
-        return None if self.lists is None else self.lists.backend
+        return None if self.lists is None else self.lists.virtual.backend
 
     def _content_types(self, packages: Mapping[str, IEventPackage]) -> dict[str, tuple[str, ...]]:
         """The types of bodies that requests may have, by method."""
@@ -228,7 +228,7 @@ class Core:
             ways, self.layer, self.identifiers, self.clocks.monotonic, self.turns.notified
         )
         if self.lists is not None:
-            self.turns.delivery.local = self.lists.deliver
+            self.turns.delivery.local = self.lists.virtual.deliver
         if self._backend is not None:
             self._backend.ways = ways
 

@@ -6,7 +6,8 @@ from typing import Final
 from zope.interface import implementer
 
 from simplestack.event.filtering import MEDIA_TYPE as FILTER_TYPE
-from simplestack.event.lists import IN_PARTS, MULTIPART, ListTable
+from simplestack.event.lists import MULTIPART, ListTable
+from simplestack.event.listselection import IN_PARTS, selection
 from simplestack.event.negotiation import partial_form
 from simplestack.interfaces import Body, Decision, IEventPackage
 from simplestack.state import ChangeSet, ResourceState, Subscription
@@ -30,7 +31,10 @@ class ListPackage:
     partial = True
 
     def __init__(
-        self, inner: IEventPackage, tables: Mapping[str, Mapping[tuple[str, str], ListTable]]
+        self,
+        inner: IEventPackage,
+        tables: Mapping[str, Mapping[tuple[str, str], ListTable]],
+        interval: float = 1.0,
     ) -> None:
         self.inner = inner
         self.name: str = inner.name
@@ -39,6 +43,8 @@ class ListPackage:
         self.default_expires: int = inner.default_expires
         if FILTER_TYPE in getattr(inner, "subscribe_types", ()):
             self.subscribe_types = (LISTS_TYPE, FILTER_TYPE)
+        #: The shortest time between two notifications that a subscriber can ask for.
+        self.interval = interval
         self._tables = tables
 
     def narrowed(self, permissions: Hashable, subscription: Subscription) -> Hashable:
@@ -132,4 +138,4 @@ class ListPackage:
     def _table(self, state: ResourceState, permissions: Hashable, now: float) -> ListTable | None:
         watcher, filters = permissions if isinstance(permissions, tuple) else (permissions, b"")
         table = self._tables.get(state.aor, {}).get((self.name, str(watcher)))
-        return table.selection(filters, now) if table is not None and filters else table
+        return selection(table, filters, now) if table is not None and filters else table

@@ -5,18 +5,13 @@ from hashlib import blake2b
 from math import floor
 from typing import Final, NamedTuple
 
-from simplestack.documents.errors import DocumentError
 from simplestack.documents.multipart import Part, free_boundary, write_part
 from simplestack.documents.rlmi import MEDIA_TYPE as RLMI_TYPE
 from simplestack.documents.rlmi import Instance, ListName, Resource, Rlmi
-from simplestack.event.filtering import filtered, filtering_in, triggered
-from simplestack.event.partialpresence import MEDIA_TYPE as PRESENCE_TYPE
-from simplestack.event.partialpresence import PRESENCE_DELTAS
 from simplestack.interfaces import Body
 
 __all__ = [
     "ACTIVE_WITHOUT_STATE",
-    "IN_PARTS",
     "MULTIPART",
     "PENDING_ENTRY",
     "EntryState",
@@ -26,8 +21,6 @@ __all__ = [
 ]
 
 MULTIPART: Final = "multipart/related"
-#: Stands in place of filters for who is told changed documents in parts (RFC 5263).
-IN_PARTS: Final = b"in parts"
 
 #: Resources without forking have one virtual subscription, whose id is unique in the resource.
 _INSTANCE: Final = "1"
@@ -104,17 +97,17 @@ class ListTable:
         "_altered",
         "_boundary",
         "_domain",
-        "_limit",
         "_mark",
         "_number",
         "_rows",
         "_said",
         "_selections",
-        "_token",
         "due",
         "interval",
+        "limit",
         "name",
         "rest",
+        "token",
         "uri",
     )
 
@@ -126,10 +119,10 @@ class ListTable:
         self.due: float | None = None
         #: Whether a part of the state waits until the last NOTIFY is answered.
         self.rest = False
-        self._token = token
+        self.token = token
         self._boundary = f"list-{token}"
         self._domain = uri.rpartition("@")[2].partition(";")[0] or "localhost"
-        self._limit = limit
+        self.limit = limit
         self._number = 0
         self._rows: dict[str, _Row] = {}
         #: URIs of entries to be told, and what is said of those that are no more.
@@ -242,22 +235,19 @@ class ListTable:
 
     # ------------------------------------------------------------------ for those with filters
 
-    def selection(self, filters: bytes, now: float) -> "ListTable":
-        """This list as filters leave it, a filter document (RFC 4660 §4); or in parts."""
-        found = self._selections.get(filters)
-        if found is None:
-            if filters == IN_PARTS:
-                found = PartialTable(self.uri, self._token, self.interval, self._limit)
-            else:
-                found = FilteredTable(self.uri, self._token, self.interval, self._limit, filters)
-            entries = [each for row in self._rows.values() for each in row.entries]
-            found.set_entries(self.name, entries, now)
-            for aor, row in self._rows.items():
-                if row.state is not None:
-                    found.tell(aor, row.state, now)
-            found.settle()
-            self._selections[filters] = found
-        return found
+    def selection(self, filters: bytes) -> "ListTable | None":
+        """This list for those who have these filters, if anybody has."""
+        return self._selections.get(filters)
+
+    def select(self, filters: bytes, table: "ListTable", now: float) -> None:
+        """Let another table, which is empty, have what this one has, for those with filters."""
+        entries = [each for row in self._rows.values() for each in row.entries]
+        table.set_entries(self.name, entries, now)
+        for aor, row in self._rows.items():
+            if row.state is not None:
+                table.tell(aor, row.state, now)
+        table.settle()
+        self._selections[filters] = table
 
     def keep(self, wanted: Collection[bytes]) -> None:
         """Forget what nobody watches: ``wanted`` are the filters of the subscribers, b"" for none."""
@@ -289,9 +279,9 @@ class ListTable:
         resources: list[Resource] = []
         parts: list[bytes] = []
         room = None
-        if self._limit:
+        if self.limit:
             # The meta-information of a full document names everybody, and can't be split.
-            room = max(self._limit // 4, self._limit - 400 - self._meta())
+            room = max(self.limit // 4, self.limit - 400 - self._meta())
         for row in self._rows.values():
             for entry in row.entries:
                 resource, part = self._resource(entry, row.state)
@@ -317,7 +307,7 @@ class ListTable:
         resources: list[Resource] = []
         parts: list[bytes] = []
         altered, self._altered = self._altered, {}
-        room = max(1, self._limit - 400) if self._limit else None
+        room = max(1, self.limit - 400) if self.limit else None
         for uri, entry in altered.items():
             row = self._rows.get(entry.aor)
             here = None
@@ -363,7 +353,7 @@ class ListTable:
             instance = Instance(_INSTANCE, state.state, state.reason or None)
             return Resource(entry.uri, entry.names, (instance,)), b""
         self._number += 1
-        cid = f"{self._number}.{self._token}@{self._domain}"
+        cid = f"{self._number}.{self.token}@{self._domain}"
         part = Part(
             (
                 ("Content-Transfer-Encoding", "binary"),
@@ -379,7 +369,7 @@ class ListTable:
     def _body(self, resources: list[Resource], parts: list[bytes], full: bool) -> Body:
         root = Rlmi(self.uri, 0, full, self.name, tuple(resources)).to_bytes()
         self._number += 1
-        start = f"{self._number}.{self._token}@{self._domain}"
+        start = f"{self._number}.{self.token}@{self._domain}"
         boundary = self._boundary
         content = b"".join(parts)
         if boundary.encode() in content:
@@ -399,130 +389,3 @@ class ListTable:
         return Body(
             f'{MULTIPART};type="{RLMI_TYPE}";start="<{start}>";boundary={boundary}', head, tail
         )
-
-
-class FilteredTable(ListTable):
-    """A table of a list as filters leave the states in it."""
-
-    __slots__ = ("_filters", "_heard", "_held")
-
-    def __init__(self, uri: str, token: str, interval: float, limit: int, filters: bytes) -> None:
-        super().__init__(uri, token, interval, limit)
-        self._filters = filters
-        #: By AOR the state that is told, before any filter, where it is one for triggers.
-        self._heard: dict[str, bytes] = {}
-        #: Newer ones, for which no trigger has happened.
-        self._held: dict[str, EntryState] = {}
-
-    def set_entries(
-        self, name: tuple[ListName, ...], entries: Iterable[ListEntry], now: float
-    ) -> tuple[list[str], list[str]]:
-        """Make these the entries of the list."""
-        joined, gone = super().set_entries(name, entries, now)
-        for aor in gone:
-            self._heard.pop(aor, None)
-            self._held.pop(aor, None)
-        return joined, gone
-
-    def tell(self, aor: str, state: EntryState, now: float) -> bool:
-        """Take what the filter for an AOR leaves, if it is what its triggers wait for."""
-        chosen = None
-        if state.state == "active" and state.body:
-            chosen = filtering_in(self._filters, aor, self.uri)
-        triggers = () if chosen is None else chosen.triggers
-        self._held.pop(aor, None)
-        before = self._heard.pop(aor, None)
-        if triggers:
-            if before is not None and not triggered(before, state.body, triggers):
-                self._heard[aor] = before
-                self._held[aor] = state
-                return False
-            self._heard[aor] = state.body
-        return super().tell(aor, self._left(aor, state), now)
-
-    def _left(self, aor: str, state: EntryState) -> EntryState:
-        chosen = None
-        if state.state == "active" and state.body:
-            chosen = filtering_in(self._filters, aor, self.uri)
-        if chosen is None or chosen.what is None:
-            return state
-        return state._replace(body=filtered(Body(state.content_type, state.body), chosen.what).data)
-
-    def full(self, now: float) -> Body:
-        """The whole table as it is now, whatever the triggers wait for (RFC 4660 §5.3.1)."""
-        held, self._held = self._held, {}
-        for aor, state in held.items():
-            self._heard[aor] = state.body
-            self._rows[aor].state = self._left(aor, state)
-        return super().full(now)
-
-
-class PartialTable(ListTable):
-    """A table of a list that tells presence documents in parts where it can (RFC 5263).
-
-    All who are told by it have the same documents, or are told the whole.  A document whose newest
-    state only some were told goes whole to all, the next time; its version rises with each.
-    """
-
-    __slots__ = ("_pending", "_stepping", "_told", "_versions")
-
-    def __init__(self, uri: str, token: str, interval: float = 1.0, limit: int = 0) -> None:
-        super().__init__(uri, token, interval, limit)
-        #: By the URI of the entry the document that all have; and the version of the last one.
-        self._told: dict[str, bytes] = {}
-        self._versions: dict[str, int] = {}
-        #: What is about to be told to all, by the same.
-        self._pending: dict[str, bytes] = {}
-        self._stepping = False
-
-    def full(self, now: float) -> Body:
-        """The whole table, with whole documents."""
-        body = super().full(now)
-        for uri in self._altered:
-            # Some have it now, or have none at all.
-            self._told.pop(uri, None)
-        for row in self._rows.values():
-            for entry in row.entries:
-                if entry.uri not in self._altered and row.state is not None:
-                    self._told[entry.uri] = row.state.body
-        return body
-
-    def partial(self, now: float) -> Body | None:
-        """What has been altered; documents that all have are told in parts."""
-        self._pending.clear()
-        self._stepping = True
-        try:
-            body = super().partial(now)
-        finally:
-            self._stepping = False
-        for uri, document in self._pending.items():
-            if uri not in self._altered:
-                self._told[uri] = document
-                self._versions[uri] = self._versions.get(uri, 1) + 1
-        return body
-
-    def _resource(self, entry: ListEntry, state: EntryState | None) -> tuple[Resource, bytes]:
-        if state is None or state.state != "active" or not _is_presence(state):
-            self._told.pop(entry.uri, None)
-            return super()._resource(entry, state)
-        version = self._versions.get(entry.uri, 1) + self._stepping
-        before = self._told.get(entry.uri) if self._stepping else None
-        if self._stepping:
-            self._pending[entry.uri] = state.body
-        try:
-            made = PRESENCE_DELTAS.whole(state.body)
-            if before is not None:
-                step = PRESENCE_DELTAS.difference(before, state.body)
-                if len(step.data) + len(step.tail or b"") < len(made.data) + len(made.tail or b""):
-                    made = step
-        except DocumentError:
-            # It goes as it is.
-            self._pending.pop(entry.uri, None)
-            self._told.pop(entry.uri, None)
-            return super()._resource(entry, state)
-        told = EntryState("active", "", made.content_type, made.render(version))
-        return super()._resource(entry, told)
-
-
-def _is_presence(state: EntryState) -> bool:
-    return bool(state.body) and state.content_type.partition(";")[0].strip() == PRESENCE_TYPE

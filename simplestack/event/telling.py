@@ -1,5 +1,7 @@
 """What is told of a change: the body for each subscriber, if it is his turn (RFC 6665 §4.2.2)."""
 
+from collections.abc import Collection
+
 from simplestack.documents.errors import DocumentError
 from simplestack.event.coding import coded_tag
 from simplestack.event.entity import Entity, entity_tag, suppresses
@@ -48,17 +50,26 @@ class Telling(Usages):
                 held = view.held = ChangeSet(changes.aor)
                 self._resting[view] = None
             held.update(seen)
+            if view.virtual:
+                # Lists have a pace of their own, which is no slower for being behind them.
+                behind = [usage for usage in view.usages if not usage.subscription.remote_target]
+                self._show(package, view, behind, seen, ticked, changes, now, out)
             if view.steps is not None and not view.joins:
                 self._pass(package, view, now)
             return
+        usages: Collection[Usage] = view.usages
         if held is not None:
             view.held = None
             del self._resting[view]
-            held.update(seen)
-            seen = held
+            if seen is not held:
+                held.update(seen)
+                seen = held
+            elif view.virtual:
+                # They have been told.
+                usages = [usage for usage in view.usages if usage.subscription.remote_target]
         told = len(out)
-        self._show(watched.package, view, seen, ticked, changes, now, out)
-        if len(out) > told and self._limits.notify_interval:
+        self._show(package, view, usages, seen, ticked, changes, now, out)
+        if len(out) > told and self._limits.notify_interval and len(view.usages) > view.virtual:
             view.rests = now + self._limits.notify_interval
 
     def _pass(self, package: IEventPackage, view: View, now: float) -> None:
@@ -72,16 +83,18 @@ class Telling(Usages):
         self,
         package: IEventPackage,
         view: View,
+        usages: Collection[Usage],
         seen: ChangeSet,
         ticked: bool,
         changes: ChangeSet,
         now: float,
         out: list[Notification],
     ) -> None:
+        """Tell these of those who look through a view what has changed in it."""
         body: Body | None
         if ticked:
             put_off = getattr(package, "put_off", None)
-            if put_off is not None and all(usage.busy for usage in view.usages):
+            if put_off is not None and all(usage.busy for usage in usages):
                 # In place of what waits would go the whole state, each time anew.
                 put_off(self.state, view.permissions, now)
                 return
@@ -93,7 +106,7 @@ class Telling(Usages):
             return
         if package.partial and view.what is None:
             entity = Entity(body, self._tag(package, view))
-            for usage in view.usages:
+            for usage in usages:
                 if usage.closing:
                     continue
                 if usage.stale or usage.busy:
@@ -107,7 +120,7 @@ class Telling(Usages):
             known = view.entity = _entity(view, body)
             view.built = self._turn
         tag = known.tag
-        for usage in view.usages:
+        for usage in usages:
             # Nobody is told what he was told before, whatever it was meanwhile.
             before = usage.entity
             if before is known or usage.closing:
@@ -317,10 +330,8 @@ class Telling(Usages):
     def _full(self, package: IEventPackage, view: View, now: float) -> Entity:
         """Full state for a view; of a partial package it is true for this turn alone."""
         entity = view.entity
-        if (
-            entity is None
-            or view.held is not None
-            or (package.partial and view.built != self._turn)
+        if entity is None or (
+            view.built != self._turn and (view.held is not None or package.partial)
         ):
             body = package.full(self.state, view.permissions, view.content_type, now)
             if entity is not None and entity.raw == body:

@@ -105,10 +105,12 @@ class Usages:
         rates = None
         if record.event_params and paced(record.event_params):
             limits = self._limits
+            # Lists have an interval of their own.
+            package = self._packages.get(record.package)
             rates = agree(
                 record.event_params,
                 int(record.expires_at - now),
-                limits.notify_interval,
+                getattr(package, "interval", limits.notify_interval),
                 limits.repeat_interval,
             )
         if rates is None:

@@ -123,6 +123,7 @@ class View:
         "tag",
         "tagged",
         "usages",
+        "virtual",
         "what",
     )
 
@@ -153,6 +154,8 @@ class View:
         self.rests = 0.0
         self.held: ChangeSet | None = None
         self.usages: dict[Usage, None] = {}
+        #: How many of them are of subscriptions behind lists, which never rest.
+        self.virtual = 0
 
 
 class Watched:
@@ -215,6 +218,8 @@ class Watched:
             self.leave(usage)
             usage.view = view
             view.usages[usage] = None
+            if not usage.subscription.remote_target:
+                view.virtual += 1
         return view
 
     def leave(self, usage: Usage) -> None:
@@ -227,7 +232,8 @@ class Watched:
                 self.others = {}
             return
         usage.view = None
-        view.usages.pop(usage, None)
+        if view.usages.pop(usage, usage) is None and not usage.subscription.remote_target:
+            view.virtual -= 1
         if not view.usages:
             key = (view.content_type, view.permissions, view.what)
             if self.views.get(key) is view:

@@ -157,6 +157,7 @@ class ListWorld(World):
         *users: str,
         handling: str = "allow",
         seed: int = 0,
+        notify_interval: int = 0,
         **settings: object,
     ) -> None:
         self._list_settings = settings
@@ -167,7 +168,7 @@ class ListWorld(World):
             settings=Settings(
                 domains=("example.com",),
                 default_handling=handling,
-                notify_interval=0,
+                notify_interval=notify_interval,
                 xcap_root=ROOT + "/",
             ),
             seed=seed,

@@ -161,7 +161,7 @@ class SubscribingTests(BackEndCase):
         assert row is not None
         self.assertIn(b"once", row.body)
         self.assertEqual(self.subscribes(), [])
-        self.assertEqual(len(self.world.core.lists.backend or ()), 1)  # type: ignore[union-attr]  # lists are served
+        self.assertEqual(len(self.world.core.lists.virtual.backend or ()), 1)  # type: ignore[union-attr]  # lists are served
 
     def test_refreshed(self) -> None:
         """It is refreshed in its dialog before it ends (§4.1.2.2)."""
@@ -188,7 +188,7 @@ class SubscribingTests(BackEndCase):
         (end,) = self.subscribes()
         self.assertEqual((end.get("Expires"), end.to.tag), ("0", "z1"))
         self.assertEqual(self.notify(subscribe, "terminated;reason=timeout", number=2), 200)
-        self.assertEqual(len(self.world.core.lists.backend), 0)  # type: ignore[union-attr,arg-type]  # lists are served
+        self.assertEqual(len(self.world.core.lists.virtual.backend), 0)  # type: ignore[union-attr,arg-type]  # lists are served
 
     def test_restart(self) -> None:
         """After a restart it is made anew."""

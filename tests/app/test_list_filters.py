@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from simplestack.documents.pidf import MEDIA_TYPE
 from simplestack.event.filtering import filtered, filtering_in, merged
 from simplestack.event.lists import PENDING_ENTRY, EntryState, ListEntry, ListTable
+from simplestack.event.listselection import selection as selected
 from simplestack.interfaces import Body
 from simplestack.sip.message import Response
 from tests.app.listworld import ALICE, FRIENDS, Table, pidf, resource_lists
@@ -215,7 +216,7 @@ class TableTests(SynchronousTestCase):
         """Whatever has happened, a filter leaves of a list what it leaves of each state in it."""
         filters = merged(b"", filter_set(basic("1", whom)), f"list:{FRIENDS[4:]}", "presence")
         table = ListTable(FRIENDS, "token")
-        selection = table.selection(filters, 0.0)
+        selection = selected(table, filters, 0.0)
         listed: set[str] = set()
         for now, (what, user, status, note) in enumerate(steps):
             aor = f"sip:{user}@example.com"
@@ -235,5 +236,5 @@ class TableTests(SynchronousTestCase):
                 assert found.what is not None
                 state = state._replace(body=filtered(Body(MEDIA_TYPE, state.body), found.what).data)
             self.assertEqual(selection.state_of(aor), state)
-            later = table.selection(filters.replace(b'"1"', b'"2"'), 99.0)
+            later = selected(table, filters.replace(b'"1"', b'"2"'), 99.0)
             self.assertEqual(later.state_of(aor), state)
