@@ -6,29 +6,21 @@ import sys
 from pathlib import Path
 
 from tests.bench.account import ALGORITHMS
+from tests.bench.figures import Figures, MemoryFigures, Plan, Row
 from tests.bench.load import LoadError
+from tests.bench.ratios import RATIOS, beside, run_core, run_profiled, run_ratio
 from tests.bench.report import (
+    core_lines,
     environment,
     heading,
     memory_lines,
     profile_text,
+    ratio_lines,
     row_lines,
-    rules_lines,
     to_json,
     xcap_lines,
 )
-from tests.bench.rows import (
-    ROWS,
-    Figures,
-    MemoryFigures,
-    Plan,
-    Row,
-    run_bare,
-    run_memory,
-    run_row,
-    run_rules,
-    run_xcap,
-)
+from tests.bench.rows import ROWS, run_bare, run_memory, run_row, run_rules, run_xcap
 from tests.bench.served import ServerError
 
 
@@ -45,7 +37,8 @@ def _arguments() -> argparse.ArgumentParser:
         default=[],
         metavar="ROW",
         help="measure this row, or all whose name begins so; repeatable, or with commas: "
-        + ", ".join(row.name for row in ROWS),
+        + ", ".join(row.name for row in (*ROWS, *RATIOS))
+        + "; those that compare transports, databases and sizes are measured where they are named",
     )
     add("--seconds", type=float, default=5.0, help="how long each row is measured (%(default)s)")
     add("--warm", type=float, default=2.0, help="warm-up before, in seconds (%(default)s)")
@@ -68,6 +61,7 @@ def _arguments() -> argparse.ArgumentParser:
     add("--no-bare", action="store_true", help="leave the bare responder out")
     add("--bare-only", action="store_true", help="measure the bare responder alone")
     add("--no-pin", action="store_true", help="let the kernel place server and generator")
+    add("--many", type=int, default=100_000, help="users of the rows of growth (%(default)s)")
     add("--subscriptions", type=int, default=20_000, help="of the memory row (%(default)s)")
     add(
         "--settle",
@@ -84,10 +78,11 @@ def _arguments() -> argparse.ArgumentParser:
 def _chosen(names: list[str]) -> list[Row]:
     """The rows of these names; a name that no row has stands for all that begin with it."""
     wanted = [name for value in names for name in value.split(",") if name]
-    known = {row.name for row in ROWS}
+    rows = (*ROWS, *RATIOS) if wanted else ROWS
+    known = {row.name for row in rows}
     return [
         row
-        for row in ROWS
+        for row in rows
         if not wanted
         or row.name in wanted
         or any(row.name.startswith(name) for name in wanted if name not in known)
@@ -123,6 +118,7 @@ def main() -> int:
         put_rules=not options.no_rules,
         bare=not options.no_bare,
         subscriptions=options.subscriptions,
+        many=options.many,
         settle=options.settle,
         profile=options.profile,
         keep=options.keep,
@@ -154,7 +150,23 @@ def main() -> int:
                 if not (options.bare_only or options.profile or options.server_command):
                     without, figures = run_rules(plan, row)
                     rows.append((row, without, figures))
-                    print("\n".join(rules_lines(row, without, figures)))
+                    print("\n".join(ratio_lines(row, without, figures, "without rules")))
+                continue
+            if row in RATIOS or row.name == "core":
+                if options.profile and row.name.startswith(("tcp", "tls")):
+                    figures = run_profiled(plan, row)
+                    print("\n".join(row_lines(row, None, figures)))
+                    print(profile_text(str(figures.profile)))
+                elif options.bare_only or options.profile or options.server_command:
+                    pass
+                elif row.name == "core":
+                    figures = run_core(plan, row)
+                    rows.append((row, None, figures))
+                    print("\n".join(core_lines(row, figures)))
+                else:
+                    other, figures = run_ratio(plan, row)
+                    rows.append((row, other, figures))
+                    print("\n".join(ratio_lines(row, other, figures, beside(plan, row))))
                 continue
             if options.bare_only:
                 figures = run_bare(plan, row)

@@ -22,8 +22,8 @@ from typing import NamedTuple
 from tests.bench.account import Account, values_of
 from tests.bench.load import LoadError
 from tests.bench.messages import PublishTemplate, SubscribeTemplate, dialog_lines
+from tests.bench.prepared import free_port
 from tests.bench.provision import Put, create_users, put, put_rules
-from tests.bench.rows import free_port
 from tests.bench.served import Served, ServerError, twistd
 
 __all__ = ["Figures", "Scale", "measure_lists", "measure_singles"]

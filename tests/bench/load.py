@@ -31,20 +31,25 @@ class LoadError(Exception):
 
 
 class Channel(Protocol):
-    """The two sockets of the generator: one for its requests, one where watchers listen."""
+    """What the generator sends and reads by: two sockets, or a connection of each user."""
 
-    def request(self, data: bytes) -> None:
-        """Send a request."""
+    def request(self, data: bytes, user: int) -> None:
+        """Send a request of the user with this index."""
 
-    def answer(self, data: bytes) -> None:
-        """Send a watcher's response."""
+    def answer(self, data: bytes, user: int) -> None:
+        """Send a response of the watcher with this index."""
 
     def read(self, wait: float) -> tuple[list[bytes], list[bytes]]:
         """The datagrams that came, to the requests' socket and to the watchers'."""
 
 
 class Sockets:
-    """The channel over UDP on the loopback interface."""
+    """The channel over UDP on the loopback interface: one socket sends requests, at the other
+    watchers listen.
+    """
+
+    #: The transport in Via.
+    token = b"UDP"
 
     def __init__(self) -> None:
         self.agent = self._socket()
@@ -64,9 +69,14 @@ class Sockets:
         return made
 
     @property
-    def host(self) -> bytes:
+    def hosts(self) -> bytes:
         """Where responses go, as sent-by."""
         return b"127.0.0.1:%d" % self.agent.getsockname()[1]
+
+    @property
+    def contacts(self) -> bytes:
+        """Where NOTIFYs go."""
+        return b"127.0.0.1:%d" % self.watcher_port
 
     @property
     def watcher_port(self) -> int:
@@ -85,14 +95,14 @@ class Sockets:
         self.agent.close()
         self.watchers.close()
 
-    def request(self, data: bytes) -> None:
+    def request(self, data: bytes, user: int = 0) -> None:
         """Send a request; one that does not leave is lost, and counted when it is missed."""
         try:
             self.agent.send(data)
         except OSError:
             self.refused += 1
 
-    def answer(self, data: bytes) -> None:
+    def answer(self, data: bytes, user: int = 0) -> None:
         """Send a watcher's response."""
         try:
             self.watchers.send(data)
@@ -171,10 +181,12 @@ class Target:
 class Dialog:
     """The watcher's end of a subscription."""
 
-    __slots__ = ("lines", "number", "target")
+    __slots__ = ("lines", "number", "target", "watcher")
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, watcher: int = 0) -> None:
         self.target = target
+        #: The index of the watcher.
+        self.watcher = watcher
         #: CSeq of the last NOTIFY.
         self.number = -1
         #: The header field lines that every 200 repeats.
@@ -313,7 +325,7 @@ class Load:
         exchange.sent = self.clock()
         self.pending[serial] = exchange
         self.sent += 1
-        self.channel.request(data)
+        self.channel.request(data, exchange.account.index)
 
     def _overdue(self, serial: bytes, exchange: Exchange, now: float) -> None:
         """Count a loss, and send the same octets once more: a retransmission, but a late one.
@@ -331,7 +343,7 @@ class Load:
         exchange.tries += 1
         exchange.sent = now
         self.pending[serial] = exchange
-        self.channel.request(exchange.data)
+        self.channel.request(exchange.data, exchange.account.index)
 
     def _response(self, data: bytes, operation: Operation) -> None:
         at = data.find(COOKIE) + 7
@@ -402,7 +414,8 @@ class Load:
                 data[via : data.find(b"\r\n", via + 2)],
                 dialog.lines,
                 data[sequence : data.find(b"\r\n", sequence + 2)],
-            )
+            ),
+            dialog.watcher,
         )
         number = int(data[sequence + 8 : data.find(b" ", sequence + 8)])
         if self.shared is not None:

@@ -29,8 +29,14 @@ def mark_of(serial: bytes) -> bytes:
     return b"at desk " + serial
 
 
-def _via(host: bytes) -> bytes:
-    return b"\r\nVia: SIP/2.0/UDP %b;rport;branch=%b" % (host, COOKIE)
+def _via(host: bytes, transport: bytes = b"UDP") -> bytes:
+    return b"\r\nVia: SIP/2.0/%b %b;rport;branch=%b" % (transport, host, COOKIE)
+
+
+def _uri(name: bytes, host: bytes, transport: bytes) -> bytes:
+    """The URI of Contact; it names the transport where that is not UDP."""
+    suffix = b"" if transport == b"UDP" else b";transport=" + transport.lower()
+    return b"sip:%b@%b%b" % (name, host, suffix)
 
 
 class RegisterTemplate:
@@ -38,19 +44,19 @@ class RegisterTemplate:
 
     __slots__ = ("_account", "_head", "_middle", "_tail", "_uri")
 
-    def __init__(self, account: Account, host: bytes) -> None:
+    def __init__(self, account: Account, host: bytes, transport: bytes = b"UDP") -> None:
         self._account = account
         self._uri = b"sip:" + account.domain.encode()
         aor = account.aor
         name = account.username.encode()
-        self._head = b"REGISTER %b SIP/2.0%b" % (self._uri, _via(host))
+        self._head = b"REGISTER %b SIP/2.0%b" % (self._uri, _via(host, transport))
         self._middle = (
             b"\r\nMax-Forwards: 70\r\nFrom: <%b>;tag=r%b\r\nTo: <%b>\r\n"
             b"Call-ID: register-%b@bench\r\nCSeq: " % (aor, name, aor, name)
         )
-        self._tail = (
-            b" REGISTER\r\nContact: <sip:%b@%b>\r\nExpires: %d\r\nUser-Agent: bench\r\n"
-            % (name, host, _LIFE)
+        self._tail = b" REGISTER\r\nContact: <%b>\r\nExpires: %d\r\nUser-Agent: bench\r\n" % (
+            _uri(name, host, transport),
+            _LIFE,
         )
 
     def write(self, serial: bytes, number: int) -> bytes:
@@ -73,11 +79,11 @@ class PublishTemplate:
 
     __slots__ = ("_account", "_body", "_head", "_middle", "_tail", "_uri")
 
-    def __init__(self, account: Account, host: bytes) -> None:
+    def __init__(self, account: Account, host: bytes, transport: bytes = b"UDP") -> None:
         self._account = account
         aor = self._uri = account.aor
         name = account.username.encode()
-        self._head = b"PUBLISH %b SIP/2.0%b" % (aor, _via(host))
+        self._head = b"PUBLISH %b SIP/2.0%b" % (aor, _via(host, transport))
         self._middle = (
             b"\r\nMax-Forwards: 70\r\nFrom: <%b>;tag=p%b\r\nTo: <%b>\r\n"
             b"Call-ID: publish-%b@bench\r\nCSeq: " % (aor, name, aor, name)
@@ -119,14 +125,17 @@ class SubscribeTemplate:
 
     __slots__ = ("_account", "_contact", "_from", "_via")
 
-    def __init__(self, account: Account, host: bytes, contact: bytes) -> None:
+    def __init__(
+        self, account: Account, host: bytes, contact: bytes, transport: bytes = b"UDP"
+    ) -> None:
         self._account = account
         name = account.username.encode()
-        self._via = b" SIP/2.0" + _via(host)
+        self._via = b" SIP/2.0" + _via(host, transport)
         self._from = b"\r\nMax-Forwards: 70\r\nFrom: <%b>;tag=s" % account.aor
         self._contact = (
-            b" SUBSCRIBE\r\nContact: <sip:%b@%b>\r\nEvent: presence\r\nExpires: %d\r\n"
-            b"Accept: application/pidf+xml\r\nUser-Agent: bench\r\n" % (name, contact, _LIFE)
+            b" SUBSCRIBE\r\nContact: <%b>\r\nEvent: presence\r\nExpires: %d\r\n"
+            b"Accept: application/pidf+xml\r\nUser-Agent: bench\r\n"
+            % (_uri(name, contact, transport), _LIFE)
         )
 
     def write(self, serial: bytes, number: int, presentity: bytes, dialog: bytes) -> bytes:

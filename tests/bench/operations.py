@@ -16,12 +16,21 @@ __all__ = ["Publish", "Register", "Subscribe"]
 
 _ENTITY_TAG = b"\r\nSIP-ETag: "
 
+Hosts = bytes | list[bytes]
+"""The sent-by of all users, or of each by his index."""
+
+
+def _of(hosts: Hosts, account: Account) -> bytes:
+    return hosts if isinstance(hosts, bytes) else hosts[account.index]
+
 
 class Register:
     """REGISTER round the accounts: the first of each creates the binding, the others refresh."""
 
-    def __init__(self, accounts: list[Account], host: bytes) -> None:
-        self._templates = [RegisterTemplate(account, host) for account in accounts]
+    def __init__(self, accounts: list[Account], hosts: Hosts, transport: bytes = b"UDP") -> None:
+        self._templates = [
+            RegisterTemplate(account, _of(hosts, account), transport) for account in accounts
+        ]
         self._idle = deque((account, Target(at)) for at, account in enumerate(accounts))
 
     def next(self) -> Exchange | None:
@@ -47,9 +56,11 @@ class Register:
 class Publish:
     """PUBLISH round the presentities: the first of each creates, the others modify."""
 
-    def __init__(self, accounts: list[Account], host: bytes) -> None:
+    def __init__(self, accounts: list[Account], hosts: Hosts, transport: bytes = b"UDP") -> None:
         self.targets = [Target(at, account.aor) for at, account in enumerate(accounts)]
-        self._templates = [PublishTemplate(account, host) for account in accounts]
+        self._templates = [
+            PublishTemplate(account, _of(hosts, account), transport) for account in accounts
+        ]
         self._idle = deque(zip(accounts, self.targets, strict=True))
 
     def next(self) -> Exchange | None:
@@ -94,14 +105,18 @@ class Subscribe:
         dialogs: dict[bytes, Dialog],
         presentities: list[Target],
         watchers: list[Account],
-        host: bytes,
-        contact: bytes,
+        hosts: Hosts,
+        contacts: Hosts,
+        transport: bytes = b"UDP",
     ) -> None:
         self._dialogs = dialogs
         self._presentities = presentities
         self._watchers = watchers
         self._templates = {
-            watcher.index: SubscribeTemplate(watcher, host, contact) for watcher in watchers
+            watcher.index: SubscribeTemplate(
+                watcher, _of(hosts, watcher), _of(contacts, watcher), transport
+            )
+            for watcher in watchers
         }
         self._count = 0
 
@@ -114,7 +129,7 @@ class Subscribe:
         name = b"%08x" % self._count
         self._count += 1
         target = Target(at, self._presentities[at].uri, name)
-        self._dialogs[name] = Dialog(target)
+        self._dialogs[name] = Dialog(target, watcher.index)
         exchange = Exchange(watcher, target)
         exchange.mark = EVERY_NOTIFY
         exchange.awaited = 1

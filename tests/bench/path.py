@@ -31,11 +31,13 @@ from simplestack.app.stack import Stack
 from simplestack.app.tap import GC_THRESHOLDS
 from simplestack.state import ChangeSet, Document
 from tests.bench.account import Account
+from tests.bench.figures import Row
 from tests.bench.load import Dialog, Load, Operation
 from tests.bench.messages import rules_document
 from tests.bench.operations import Publish, Register, Subscribe
+from tests.bench.prepared import DOMAIN
 from tests.bench.provision import create_users
-from tests.bench.rows import DOMAIN, ROWS, Row
+from tests.bench.rows import ROWS
 
 __all__ = ["HandReactor", "Wire"]
 
@@ -123,11 +125,11 @@ class Wire:
         self.seconds = 0.0
         self.profiler: cProfile.Profile | None = None
 
-    def request(self, data: bytes) -> None:
+    def request(self, data: bytes, user: int) -> None:
         """Send a request."""
         self._arrived.append((data, _AGENT))
 
-    def answer(self, data: bytes) -> None:
+    def answer(self, data: bytes, user: int) -> None:
         """Send a watcher's response."""
         self._arrived.append((data, _WATCHERS))
 

@@ -26,9 +26,9 @@ def create_users(store: str, accounts: list[Account]) -> None:
     from simplestack.store.errors import StoreError
 
     try:
-        table = CredentialTable(store)
-        for account in accounts:
-            table.put(credential(parse_uri(account.aor.decode()), account.password))
+        CredentialTable(store).put_all(
+            credential(parse_uri(account.aor.decode()), account.password) for account in accounts
+        )
     except StoreError as error:
         raise LoadError(f"the users could not be made: {error}") from None
 

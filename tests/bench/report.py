@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import twisted
-from tests.bench.rows import Figures, MemoryFigures, Row
+from tests.bench.figures import Figures, MemoryFigures, Row
 
 __all__ = [
     "bound",
+    "core_lines",
     "environment",
     "heading",
     "memory_lines",
     "profile_text",
+    "ratio_lines",
     "row_lines",
-    "rules_lines",
     "to_json",
     "xcap_lines",
 ]
@@ -108,25 +109,47 @@ def row_lines(row: Row, bare: Figures | None, server: Figures, name: str = "serv
     return lines
 
 
-def rules_lines(row: Row, without: Figures, ruled: Figures) -> list[str]:
-    """The row of rules, whose target is a multiple of the same without any."""
-    multiple = ruled.server_us / without.server_us
+def ratio_lines(row: Row, other: Figures, figures: Figures, what: str) -> list[str]:
+    """A row whose target is a multiple of the same at another server: without rules, over UDP."""
+    multiple = figures.server_us / other.server_us
     line = _LINE.format(
         row.title,
-        f"{ruled.rate:,.0f}",
-        f"{ruled.server_us:.1f}",
+        f"{figures.rate:,.0f}",
+        f"{figures.server_us:.1f}",
         "",
         f"{multiple:.2f} ×",
         f"{row.target:g} ×",
         "yes" if multiple <= row.target else "NO",
-        f"{ruled.generator_us:.1f}",
-        f"{ruled.server_busy:.0%}",
-        f"{ruled.generator_busy:.0%}",
+        f"{figures.generator_us:.1f}",
+        f"{figures.server_busy:.0%}",
+        f"{figures.generator_busy:.0%}",
     )
-    lines = [line, f"    × is of the same without rules, {without.server_us:.1f} µs"]
-    for name, figures in (("with rules", ruled), ("without", without)):
-        lines += [f"    {name}: {each}" for each in _incidents(figures)]
+    lines = [line, f"    {row.name}: × is of the same {what}, {other.server_us:.1f} µs"]
+    for name, each in ((row.name, figures), (what, other)):
+        lines += [f"    {name}: {incident}" for incident in _incidents(each)]
     return lines
+
+
+def core_lines(row: Row, figures: Figures) -> list[str]:
+    """The row of messages on one core: each PUBLISH, each NOTIFY, and the answers to them."""
+    each = 2 * (1 + row.watchers)
+    # What the core does all the time, where the generator or the disk was waited for.
+    able = each * 1e6 / figures.server_us
+    rate = each * figures.rate
+    line = _LINE.format(
+        row.title,
+        f"{rate:,.0f}",
+        f"{figures.server_us / each:.1f}",
+        "",
+        "",
+        f"{row.target:,.0f}",
+        "yes" if max(rate, able) >= row.target else "NO",
+        f"{figures.generator_us / each:.1f}",
+        f"{figures.server_busy:.0%}",
+        f"{figures.generator_busy:.0%}",
+    )
+    said = f"    all in messages; a core that is busy all the time does {able:,.0f} messages/s"
+    return [line, said, *[f"    server: {incident}" for incident in _incidents(figures)]]
 
 
 def xcap_lines(row: Row, figures: Figures) -> list[str]:

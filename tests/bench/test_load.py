@@ -37,7 +37,7 @@ class Server:
         """Time passes by reading alone."""
         return self.now
 
-    def request(self, data: bytes) -> None:
+    def request(self, data: bytes, user: int) -> None:
         """Serve a request."""
         self.requests.append(data)
         if self.lose:
@@ -84,7 +84,7 @@ class Server:
         if self.repeat:
             self.notifications.append(data)
 
-    def answer(self, data: bytes) -> None:
+    def answer(self, data: bytes, user: int) -> None:
         """Keep what a watcher answers."""
         self.answers.append(data)
 
@@ -206,13 +206,13 @@ class BareChannel(Server):
         self.transport = FakeDatagramTransport()
         self.responder.makeConnection(self.transport)
 
-    def request(self, data: bytes) -> None:
+    def request(self, data: bytes, user: int) -> None:
         """Give it to the responder."""
         self.responder.datagramReceived(data, ("127.0.0.1", 40000))
 
-    def answer(self, data: bytes) -> None:
+    def answer(self, data: bytes, user: int) -> None:
         """The responder gets the answers by the same port."""
-        super().answer(data)
+        super().answer(data, user)
         self.responder.datagramReceived(data, ("127.0.0.1", 40001))
 
     def read(self, wait: float) -> tuple[list[bytes], list[bytes]]:

@@ -14,14 +14,17 @@ from pathlib import Path
 class Cluster:
     """A cluster in a temporary directory that listens on a Unix socket there."""
 
-    def __init__(self, programs: Path) -> None:
+    def __init__(
+        self, programs: Path, settings: str = "-c fsync=off -c shared_buffers=8MB"
+    ) -> None:
         self._programs = programs
+        self._settings = settings
         # Its server refuses to run as root.
         self._user = "postgres" if os.geteuid() == 0 else None
         self._directory = tempfile.mkdtemp(prefix="pg")
         if self._user:
             shutil.chown(self._directory, self._user)
-        atexit.register(self._remove)
+        atexit.register(self.remove)
         self._run(
             "initdb",
             "--auth=trust",
@@ -39,7 +42,7 @@ class Cluster:
 
     def start(self) -> None:
         """Start the server."""
-        settings = f"-k {self._directory} -c listen_addresses= -c fsync=off -c shared_buffers=8MB"
+        settings = f"-k {self._directory} -c listen_addresses= {self._settings}"
         log = f"{self._directory}/log"
         self._run("pg_ctl", "-w", "-o", settings, "-l", log, "start")
 
@@ -70,20 +73,28 @@ class Cluster:
             stdout=subprocess.DEVNULL,
         )
 
-    def _remove(self) -> None:
+    def remove(self) -> None:
+        """Stop it, and remove its files."""
+        atexit.unregister(self.remove)
         with suppress(subprocess.CalledProcessError):
             self.stop()
         shutil.rmtree(self._directory, ignore_errors=True)
 
 
+def programs() -> Path | None:
+    """Where the newest PostgreSQL's server is installed, if any is."""
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if installed:
+        return installed[-1]
+    found = shutil.which("pg_ctl")
+    return None if found is None else Path(found).parent
+
+
 @cache
 def cluster() -> Cluster | None:
     """The cluster; None, and why, where PostgreSQL is not installed."""
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not programs:
-        found = shutil.which("pg_ctl")
-        if found is None:
-            print("PostgreSQL's server is not installed: its tests are skipped", file=sys.stderr)
-            return None
-        programs = [Path(found).parent]
-    return Cluster(programs[-1])
+    found = programs()
+    if found is None:
+        print("PostgreSQL's server is not installed: its tests are skipped", file=sys.stderr)
+        return None
+    return Cluster(found)

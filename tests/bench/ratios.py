@@ -1,0 +1,110 @@
+"""Rows whose measure is the same at another server in the same run: transport, database, size."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from tests.bench.figures import Figures, Plan, Row, mean
+from tests.bench.load import LoadError
+from tests.bench.prepared import measure, prepared
+from tests.store.cluster import Cluster, programs
+
+__all__ = ["RATIOS", "beside", "run_core", "run_profiled", "run_ratio"]
+
+#: Name, title, method, watchers, presentities, requests in flight.
+_OPERATIONS = (
+    ("register", "REGISTER", "REGISTER", 0, 0, 64),
+    ("publish-0", "PUBLISH", "PUBLISH", 0, 200, 64),
+    ("publish-1", "PUBLISH, 1 watcher", "PUBLISH", 1, 200, 40),
+    ("publish-10", "PUBLISH, 10 watchers", "PUBLISH", 10, 100, 10),
+    ("subscribe", "SUBSCRIBE, NOTIFY", "SUBSCRIBE", 0, 200, 40),
+)
+#: Name, in titles, the multiple of the same otherwise to stay within, and of which operations.
+_KINDS = (
+    ("tcp", "TCP", 1.3, _OPERATIONS),
+    ("tls", "TLS", 1.6, _OPERATIONS),
+    ("postgresql", "PostgreSQL", 1.3, _OPERATIONS),
+    ("growth", "growth", 1.2, (_OPERATIONS[0], _OPERATIONS[2])),
+)
+
+
+#: What is measured beside the same operation otherwise; the target is the multiple of that.
+RATIOS = tuple(
+    [
+        Row(f"{kind}-{name}", f"{title}, {said}", method, watchers, presentities, window, most)
+        for kind, said, most, operations in _KINDS
+        for name, title, method, watchers, presentities, window in operations
+    ]
+)
+
+
+def beside(plan: Plan, row: Row) -> str:
+    """What the multiple of such a row is of."""
+    return {
+        "tcp": "over UDP",
+        "tls": "over UDP",
+        "postgresql": "with SQLite",
+        "growth": f"with {_FEW:,} users, and this with {plan.many:,}",
+    }[row.name.partition("-")[0]]
+
+
+#: The size that growth begins from.
+_FEW = 1000
+
+
+@contextmanager
+def _cluster() -> Iterator[str]:
+    found = programs()
+    if found is None:
+        raise LoadError("PostgreSQL's server is not installed")
+    # As its own defaults have it: a commit waits until it is on the disk.
+    cluster = Cluster(found, "-c fsync=on")
+    try:
+        yield cluster.url
+    finally:
+        cluster.remove()
+
+
+def _once(plan: Plan, row: Row, transport: str = "udp", rules: int = 2) -> Figures:
+    window = plan.window or row.window
+    with prepared(plan, row, rules=rules, transport=transport) as made:
+        served, load, operation, accounts = made
+        figures = measure(plan, load, operation, window, served, None)
+        return figures._replace(algorithm=accounts[0].algorithm)
+
+
+def run_ratio(plan: Plan, row: Row) -> tuple[Figures, Figures]:
+    """Measure what a row is compared with, before and after, and in between the row itself."""
+    kind = row.name.partition("-")[0]
+    if kind == "growth":
+        few, many = (
+            (replace(plan, users=users), row._replace(presentities=users))
+            for users in (_FEW, plan.many)
+        )
+        first = _once(*few, rules=0)
+        measured = _once(*many, rules=0)
+        return mean(first, _once(*few, rules=0)), measured
+    first = _once(plan, row)
+    if kind == "postgresql":
+        with _cluster() as url:
+            measured = _once(replace(plan, store=url), row)
+    else:
+        measured = _once(plan, row, kind)
+    return mean(first, _once(plan, row)), measured
+
+
+def run_profiled(plan: Plan, row: Row) -> Figures:
+    """Measure a row of TCP or TLS under the profiler, and nothing beside it."""
+    profile = Path(tempfile.mkdtemp(prefix="simplestack-profile-")) / f"{row.name}.pstats"
+    kind = row.name.partition("-")[0]
+    with prepared(plan, row, profile, transport=kind) as (served, load, operation, _):
+        figures = measure(plan, load, operation, plan.window or row.window, served, profile)
+    return figures._replace(profile=str(profile))
+
+
+def run_core(plan: Plan, row: Row) -> Figures:
+    """Measure a server that has one core, and no more, for all its threads."""
+    cpus = plan.server_cpus
+    return _once(replace(plan, server_cpus={min(cpus)} if cpus else {0}), row)
