@@ -17,7 +17,9 @@ class StreamsTests(SynchronousTestCase):
             with prepared(_PLAN, _ROW, transport=transport) as (served, load, operation, _):
                 figures = measure(_PLAN, load, operation, 4, served, None)
                 self.assertGreater(figures.operations, 0)
-                self.assertEqual(figures.notifications, 2 * figures.operations)
+                # What is under way when counting begins and ends is told in part.
+                told = figures.notifications - 2 * figures.operations
+                self.assertLessEqual(abs(told), 2 * 4)
                 self.assertEqual(figures.failures, {})
 
     def test_what_is_compared(self) -> None:
