@@ -66,17 +66,6 @@ class Ways(Protocol):
         """Learn that a request got no answer by this flow."""
 
 
-class _Layer(TransactionLayer):
-    """A transaction layer that tells of connections that have ended."""
-
-    lost: Callable[[Flow], None]
-
-    def flow_closed(self, flow: Flow, now: float) -> None:
-        """A connection has ended."""
-        super().flow_closed(flow, now)
-        self.lost(flow)
-
-
 def contact_of(user: Uri, flow: Flow) -> Uri:
     """The URI by which a peer at the other end of a flow reaches the user agent."""
     host, port = flow.local
@@ -110,8 +99,7 @@ class UserAgent:
         self.account = account
         self.identifiers: Identifiers = identifiers or RandomIdentifiers()
         self.clock = clock
-        self.layer = _Layer(self._deliver, self.identifiers)
-        self.layer.lost = self._lost
+        self.layer = TransactionLayer(self._deliver, self.identifiers, closed=self._lost)
         self._authorities = authorities
         self._open_ways = open_ways
         self._ways: Ways | None = None

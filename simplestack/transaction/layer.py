@@ -79,12 +79,15 @@ class TransactionLayer:
         *,
         limits: Limits | None = None,
         reopen: Reopen | None = None,
+        closed: Callable[[Flow], None] | None = None,
     ) -> None:
         self.deliver = deliver
         self.identifiers = identifiers
         self.timers = timers = timers or Timers()
         self.limits = limits or Limits()
         self.reopen = reopen
+        #: Is told of each connection that has ended, after the transactions.
+        self.closed = closed
         self.queue = queue = TimerQueue()
         # An answered non-INVITE over UDP is the bytes of its response: state Completed.
         self._servers: dict[str, ServerTransaction | bytes] = {}
@@ -370,6 +373,8 @@ class TransactionLayer:
         """A connection has ended: what waits for a response on it has failed (§17.1.4)."""
         for transaction in list(self._by_flow.pop(flow.key, ())):
             transaction.handle(Event.TRANSPORT_ERROR, None, now)
+        if self.closed is not None:
+            self.closed(flow)
 
     def counts(self) -> dict[str, int]:
         """How many transactions there are, and what has been counted since the start."""

@@ -5,14 +5,17 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+import simplestack
+
 ROOT = Path(__file__).resolve().parents[2]
+SOURCES = Path(simplestack.__file__).parent
 #: What twistd says, and texts whose parts are put together.
 _OTHERS = ("Unknown command: simplestack",)
 
 
 def _sources() -> str:
     """All string literals' text, near enough: the sources without the seams of literals."""
-    text = "\n".join(path.read_text("utf-8") for path in (ROOT / "simplestack").rglob("*.py"))
+    text = "\n".join(path.read_text("utf-8") for path in SOURCES.rglob("*.py"))
     # Adjacent literals are one.
     return re.sub(r'"\s*\n\s*f?"', "", text)
 

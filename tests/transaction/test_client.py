@@ -3,6 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.sip.message import Request, Response
+from simplestack.transaction.flow import Flow
 from simplestack.transaction.layer import TransactionLayer
 from simplestack.transaction.states import State
 from simplestack.transaction.transaction import ClientTransaction
@@ -398,6 +399,15 @@ class TransportTests(ClientCase):
         self.assertEqual(self.heard, [(None, 2.0)])
         self.assertEqual(transaction.failure, "transport")
         self.assertEqual(self.layer.counts()["client_transactions"], 1)
+
+    def test_who_else_is_told(self) -> None:
+        """Whoever uses the layer learns of the end of a connection, after its transactions."""
+        ended: list[tuple[Flow, int]] = []
+        self.layer.closed = lambda flow: ended.append((flow, len(self.heard)))
+        self.flow = Recorder("tcp")
+        self.send()
+        self.layer.flow_closed(self.flow, 2.0)
+        self.assertEqual(ended, [(self.flow, 1)])
 
     def test_invite_that_rings(self) -> None:
         """An INVITE in "Proceeding" fails as well (RFC 3261 §17.1.4)."""
