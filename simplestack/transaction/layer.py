@@ -38,7 +38,7 @@ Deliver: TypeAlias = Callable[[Request, ServerTransaction | None, float], None]
 #: Opens a connection like the flow, which has ended, to the address, and sends; false if it won't.
 Reopen: TypeAlias = Callable[[Flow, tuple[str, int], bytes], bool]
 
-#: How much later than due timers J and K may fire, which only forget something.
+#: How much later than due timer J may fire, which only forgets something.
 _SLACK = 0.25
 
 
@@ -53,12 +53,14 @@ class Identifiers(Protocol):
 
 
 class Limits(NamedTuple):
-    """How many transactions strangers may make us keep; beyond it the answer is 503."""
+    """How many transactions strangers may make us keep."""
 
     #: Server transactions of all states.  At 3,000 requests a second over UDP 96,000 wait for
-    #: timer J, each with the bytes of its response.
+    #: timer J, each with the bytes of its response.  Beyond it those that were answered first are
+    #: forgotten before their time: at 10,000 requests a second after 20 seconds.
     server_transactions: int = 200_000
-    #: Server transactions without a final response, each with its request.
+    #: Server transactions without a final response, each with its request; beyond it the answer
+    #: is 503.
     unanswered: int = 20_000
     #: Retry-After of the 503, in seconds.
     retry_after: int = 10
@@ -91,15 +93,20 @@ class TransactionLayer:
         self.queue = queue = TimerQueue()
         # An answered non-INVITE over UDP is the bytes of its response: state Completed.
         self._servers: dict[str, ServerTransaction | bytes] = {}
-        # A client transaction in state Completed that has nothing more to say is None.
-        self._clients: dict[str, ClientTransaction | None] = {}
+        self._clients: dict[str, ClientTransaction] = {}
         # Client transactions that wait for a response on a stream.
         self._by_flow: dict[str, set[ClientTransaction]] = {}
-        self._merged = MergedRequests(timers.J)
+        self._merged = MergedRequests(timers.J, self.limits.server_transactions)
 
         # Timeouts stand before repetitions, so that a late wake-up doesn't send what it gives up.
         self.timeout_fifo: Fifo[str] = queue.fifo(
             timers.F, self._timeout_fires, stale=self._has_response
+        )
+        # What is left of timer F when timer E fires first: most requests have their answer by then.
+        self.late_timeout_fifo: Fifo[str] = queue.fifo(
+            max(0.0, timers.F - timers.retransmit(0)),
+            self._timeout_fires,
+            stale=self._has_response,
         )
         self.guard_fifo: Fifo[ServerTransaction] = queue.fifo(
             max(0.0, timers.guard - timers.trying), self._guard_fires, stale=_is_over
@@ -108,7 +115,6 @@ class TransactionLayer:
             timers.trying, self._trying_fires, stale=self._is_answered
         )
         self._j_fifo: Fifo[str] = queue.fifo(timers.J, self._j_fires, _SLACK)
-        self._k_fifo: Fifo[str] = queue.fifo(timers.K, self._k_fires, _SLACK)
         self._soon: Fifo[tuple[ClientTransaction, Event]] = queue.fifo(0.0, self._event_fires)
         self._waits: dict[float, Fifo[tuple[ClientTransaction | ServerTransaction, Event]]] = {}
         self.repeat_fifos = self._repeat_fifos(timers.retransmit, timers.T2)
@@ -174,9 +180,6 @@ class TransactionLayer:
             # machine is simply dropped." (RFC 6026 §7.2)
             self.stray += 1
             return
-        if transaction is None:
-            self.absorbed += 1
-            return
         # "If the value of the "sent-by" parameter in that header field value does not correspond
         # to a value that the client transport is configured to insert into requests, the response
         # MUST be silently discarded." (§18.1.2)
@@ -216,7 +219,9 @@ class TransactionLayer:
             self.deliver(request, None, now)
             return
         limits = self.limits
-        if self.unanswered >= limits.unanswered or len(self._servers) >= limits.server_transactions:
+        if self.unanswered >= limits.unanswered or (
+            len(self._servers) >= limits.server_transactions and not self._forget_oldest()
+        ):
             self.refused += 1
             retry_after = str(limits.retry_after)
             full = SIPError(503, headers=(("Retry-After", retry_after),), text="too many requests")
@@ -234,6 +239,15 @@ class TransactionLayer:
             self._cancel(request, top, transaction, now)
         else:
             transaction.start(now)
+
+    def _forget_oldest(self) -> bool:
+        """Forget the response that waits for copies of its request longest, if there is one."""
+        answered = self._j_fifo.entries
+        if not answered:
+            return False
+        _, key = answered.popleft()
+        del self._servers[key]
+        return True
 
     def _acknowledged(
         self, transaction: ServerTransaction | bytes, ack: Request, now: float
@@ -428,11 +442,6 @@ class TransactionLayer:
         self._servers[key] = response
         self._j_fifo.add(key, now)
 
-    def client_completed(self, key: str, now: float) -> None:
-        """From now on the transaction only absorbs responses; start timer K."""
-        self._clients[key] = None
-        self._k_fifo.add(key, now)
-
     def forget_server(self, transaction: ServerTransaction) -> None:
         """The transaction has terminated."""
         if self._servers.get(transaction.key) is transaction:
@@ -480,7 +489,7 @@ class TransactionLayer:
             transaction.handle(Event.TRYING_DUE, None, now)
 
     def _has_response(self, key: str, deadline: float) -> bool:
-        return self._clients.get(key) is None
+        return key not in self._clients
 
     def _is_answered(self, key: str, deadline: float) -> bool:
         return not isinstance(self._servers.get(key), ServerTransaction)
@@ -491,13 +500,10 @@ class TransactionLayer:
     def _j_fires(self, key: str, now: float) -> None:
         self._servers.pop(key, None)
 
-    def _k_fires(self, key: str, now: float) -> None:
-        self._clients.pop(key, None)
-
     def _repeat_fires(self, transaction: ClientTransaction | ServerTransaction, now: float) -> None:
         # An earlier entry of one that waits again, or waits no more.
         if transaction.repeat_at <= now:
-            transaction.handle(transaction.repetition, None, now)
+            transaction.handle(transaction.due(now), None, now)
 
     def _event_fires(
         self, item: tuple[ClientTransaction | ServerTransaction, Event], now: float

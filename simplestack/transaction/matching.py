@@ -69,13 +69,15 @@ class MergedRequests:
     "If the request has no tag in the To header field ... If the From tag, Call-ID, and CSeq exactly
     match those associated with an ongoing transaction, but the request does not match that
     transaction ..., the UAS core SHOULD generate a 482 (Loop Detected) response".  It is two
-    dictionaries that take turns, so nothing is done when a request is too old.
+    dictionaries that take turns, so nothing is done when a request is too old; where one is full,
+    the other gets its turn before its time.
     """
 
-    __slots__ = ("_before", "_current", "_period", "_until")
+    __slots__ = ("_before", "_current", "_limit", "_period", "_until")
 
-    def __init__(self, period: float) -> None:
+    def __init__(self, period: float, limit: int) -> None:
         self._period = period
+        self._limit = limit
         # What tells the request apart → the key of its transaction.
         self._current: dict[str, str] = {}
         self._before: dict[str, str] = {}
@@ -86,7 +88,7 @@ class MergedRequests:
         identity = _identity(request)
         if identity is None:
             return False
-        if now >= self._until:
+        if now >= self._until or len(self._current) >= self._limit:
             # Nothing of the period before is left if nobody has asked for long.
             fresh = now < self._until + self._period
             self._before = self._current if fresh else {}

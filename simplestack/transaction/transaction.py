@@ -103,9 +103,8 @@ class ClientTransaction:
         """The event of timer B or F."""
         raise NotImplementedError
 
-    @property
-    def repetition(self) -> Event:
-        """The event of timer A or E."""
+    def due(self, now: float) -> Event:
+        """The event that has happened when the request is to be sent again: timer A or E."""
         raise NotImplementedError
 
     def start(self, now: float) -> None:
@@ -166,10 +165,13 @@ class ClientTransaction:
 class NonInviteClientTransaction(ClientTransaction):
     """A request other than INVITE that we send (RFC 3261 §17.1.2).
 
-    Once it has its final response over UDP the layer keeps the key alone until timer K fires.
+    Nothing is kept of one in state Completed.  All that it would do until timer K fires is to drop
+    what comes again, and "any response received that does not match an existing client transaction
+    state machine is simply dropped" as well (RFC 6026 §7.2).  Timer F is put off until timer E
+    has fired: before that nothing can be due, and most requests are answered.
     """
 
-    __slots__ = ()
+    __slots__ = ("_waits_f",)
 
     def __init__(
         self,
@@ -181,18 +183,22 @@ class NonInviteClientTransaction(ClientTransaction):
         others: Others | None,
     ) -> None:
         super().__init__(_NON_INVITE_CLIENT, layer, key, data, flow, done, others)
+        #: Whether timer F is put off until timer E has fired for the first time.
+        self._waits_f = False
 
     @property
     def timeout(self) -> Event:
         """Timer F."""
         return Event.TIMER_F
 
-    @property
-    def repetition(self) -> Event:
-        """Timer E."""
-        return Event.TIMER_E
+    def due(self, now: float) -> Event:
+        """Timer E, or timer F where that is over too."""
+        late = self._waits_f and now >= self.repeat_at + self._layer.late_timeout_fifo.duration
+        return Event.TIMER_F if late else Event.TIMER_E
 
     def _start_e(self, response: Response | None, now: float) -> None:
+        if self._waits_f:
+            self._start_late_f(now)
         if not self.flow.reliable:
             fifos = self._layer.repeat_fifos
             attempt = self._attempt
@@ -201,17 +207,27 @@ class NonInviteClientTransaction(ClientTransaction):
                 self._attempt = attempt + 1
 
     def _start_e_t2(self, response: Response | None, now: float) -> None:
+        if self._waits_f:
+            self._start_late_f(now)
         self.repeat_at = self._layer.repeat_fifos[-1].add(self, now)
 
     def _start_f(self, response: Response | None, now: float) -> None:
-        self._layer.timeout_fifo.add(self.key, now)
+        if self.flow.reliable:
+            self._layer.timeout_fifo.add(self.key, now)
+        else:
+            self._waits_f = True
+
+    def _start_late_f(self, now: float) -> None:
+        self._waits_f = False
+        # Timer E was due at ``repeat_at``, however late it comes.
+        self._layer.late_timeout_fifo.add(self.key, min(now, self.repeat_at))
 
     def _start_k(self, response: Response | None, now: float) -> None:
         if self.flow.reliable:
             self.handle(Event.TIMER_K, None, now)
         else:
             self._data = b""
-            self._layer.client_completed(self.key, now)
+            self._layer.forget_client(self)
 
 
 class InviteClientTransaction(ClientTransaction):
@@ -236,8 +252,7 @@ class InviteClientTransaction(ClientTransaction):
         """Timer B."""
         return Event.TIMER_B
 
-    @property
-    def repetition(self) -> Event:
+    def due(self, now: float) -> Event:
         """Timer A."""
         return Event.TIMER_A
 
@@ -335,9 +350,8 @@ class ServerTransaction:
         #: When the response is to be sent again, of INVITE; infinite once that is over.
         self.repeat_at = _NEVER
 
-    @property
-    def repetition(self) -> Event:
-        """The event of timer G."""
+    def due(self, now: float) -> Event:
+        """The event that has happened when the response is to be sent again: timer G."""
         return Event.TIMER_G
 
     @property

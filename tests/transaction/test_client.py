@@ -125,12 +125,12 @@ class RetransmissionTests(ClientCase):
         self.assertEqual(self.layer.stray, 1)
 
     def test_abandoned_when_answered(self) -> None:
-        """One that has its answer absorbs copies of it as ever (RFC 3261 §17.1.2.2)."""
+        """Copies of the answer to one that has it are dropped as ever (RFC 3261 §17.1.2.2)."""
         transaction = self.send()
         self.layer.receive(answer(self.data, 200), self.flow, 0.1)
         transaction.abandon()
         self.layer.receive(answer(self.data, 200), self.flow, 0.2)
-        self.assertEqual((self.layer.absorbed, self.layer.stray), (1, 0))
+        self.assertEqual((self.layer.absorbed, self.layer.stray), (0, 1))
         self.assertEqual(self.heard, [(200, 0.1)])
 
     def test_timeout_comes_before_a_last_copy(self) -> None:
@@ -151,19 +151,33 @@ class FinalResponseTests(ClientCase):
             self.layer.receive(answer(self.data, 200), self.flow, 1.0)
         self.layer.receive(answer(self.data, 404), self.flow, 1.0)
         self.assertEqual(self.heard, [(200, 1.0)])
-        self.assertEqual(self.layer.counts()["retransmissions_absorbed"], 3)
+        self.assertEqual(self.layer.counts()["stray_responses"], 3)
         self.assertEqual(self.walk(100.0), [])
 
-    def test_timer_k_over_udp(self) -> None:
-        """State "Completed" lasts T4 over UDP, then responses are strays (RFC 3261 §17.1.2.2)."""
-        self.send()
+    def test_completed_over_udp(self) -> None:
+        """State "Completed" drops what comes again, as is done without it (RFC 6026 §7.2)."""
+        transaction = self.send()
         self.layer.receive(answer(self.data, 200), self.flow, 1.0)
-        self.layer.advance(5.99)
-        self.assertEqual(self.layer.counts()["client_transactions"], 1)
-        self.layer.advance(6.0)
+        self.assertIs(transaction.state, State.COMPLETED)
         self.assertEqual(self.layer.counts()["client_transactions"], 0)
-        self.layer.receive(answer(self.data, 200), self.flow, 6.1)
-        self.assertEqual(self.layer.counts()["stray_responses"], 1)
+        for now in (1.1, 5.9, 6.1):
+            self.layer.receive(answer(self.data, 200), self.flow, now)
+        self.assertEqual(self.layer.counts()["stray_responses"], 3)
+        self.assertEqual(self.heard, [(200, 1.0)])
+
+    def test_timer_f_behind_timer_e(self) -> None:
+        """Timer F is 64*T1 from the request, whichever response came before (§17.1.2.2)."""
+        for provisional in (None, 0.2, 0.7, 20.0):
+            self.setUp()
+            self.send()
+            if provisional is not None:
+                self.walk(provisional)
+                self.layer.receive(answer(self.data, 100), self.flow, provisional)
+            self.walk(31.99)
+            self.assertEqual(self.heard, [])
+            self.walk(32.0)
+            self.assertEqual(self.heard, [(None, 32.0)])
+            self.assertEqual(self.layer.counts()["client_transactions"], 0)
 
     def test_timer_k_is_zero_over_tcp(self) -> None:
         """Over reliable transports the transaction is gone at once (RFC 3261 §17.1.2.2)."""
@@ -177,10 +191,10 @@ class FinalResponseTests(ClientCase):
     def test_every_way_to_the_end(self) -> None:
         """From each state each final response ends the timers and, in time, the transaction."""
         for method, status, before, lasts in (
-            ("NOTIFY", 200, (), 5.0),
-            ("NOTIFY", 404, (), 5.0),
-            ("NOTIFY", 200, (100,), 5.0),
-            ("NOTIFY", 404, (100,), 5.0),
+            ("NOTIFY", 200, (), 0.0),
+            ("NOTIFY", 404, (), 0.0),
+            ("NOTIFY", 200, (100,), 0.0),
+            ("NOTIFY", 404, (100,), 0.0),
             ("INVITE", 200, (), 32.0),
             ("INVITE", 486, (), 32.0),
             ("INVITE", 200, (180,), 32.0),
@@ -192,8 +206,9 @@ class FinalResponseTests(ClientCase):
                 self.layer.receive(answer(self.data, each), self.flow, 0.1)
             self.layer.receive(answer(self.data, status), self.flow, 0.2)
             self.flow.take()
-            self.assertEqual(self.walk(0.19 + lasts), [], method)
-            self.assertEqual(self.layer.counts()["client_transactions"], 1)
+            if lasts:
+                self.assertEqual(self.walk(0.19 + lasts), [], method)
+                self.assertEqual(self.layer.counts()["client_transactions"], 1)
             self.layer.advance(0.2 + lasts)
             counts = self.layer.counts()
             self.assertEqual((counts["client_transactions"], self.heard), (0, [(status, 0.2)]))

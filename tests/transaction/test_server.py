@@ -450,13 +450,24 @@ class LimitTests(ServerCase):
         self.receive(via=NORMAL.replace("-1", "-c"))
 
     def test_all(self) -> None:
-        """Those that are answered count as long as they are kept."""
-        for name in "abcd":
+        """Beyond the limit the first that was answered is forgotten before timer J fires."""
+        for name in "abcde":
             self.answer(self.receive(via=NORMAL.replace("-1", f"-{name}")), 200)
+            self.assertLessEqual(self.layer.counts()["server_transactions"], 4)
+        self.assertEqual(self.flow.statuses, [200] * 5)
+        # A copy of the second is answered again, one of the first is a new request.
+        self.again(via=NORMAL.replace("-1", "-b"))
+        self.assertEqual(self.flow.statuses, [200] * 6)
+        self.receive(via=NORMAL.replace("-1", "-a"))
+        self.walk(100.0)
+        self.assertEqual(self.layer.counts()["server_transactions"], 0)
+
+    def test_all_of_invite(self) -> None:
+        """Where none can be forgotten it is 503 with Retry-After (RFC 3261 §21.5.4)."""
+        for name in "abcd":
+            self.answer(self.receive("INVITE", via=NORMAL.replace("-1", f"-{name}")), 486)
         self.again(via=NORMAL.replace("-1", "-e"))
-        self.assertEqual(self.flow.statuses, [200] * 4 + [503])
-        self.layer.advance(32.0)
-        self.receive(via=NORMAL.replace("-1", "-e"), now=32.0)
+        self.assertEqual(self.flow.statuses, [486] * 4 + [503])
 
     def test_ack_is_not_refused(self) -> None:
         """An ACK is passed on, whatever the load: it has no answer."""
