@@ -15,6 +15,7 @@ from simplestack.sip.uri import Uri, parse_uri
 from simplestack.state import Subscription
 from simplestack.transaction.flow import Flow
 from simplestack.transaction.layer import TransactionLayer
+from simplestack.transaction.location import LARGE
 
 __all__ = ["Delivery", "Ways"]
 
@@ -28,11 +29,29 @@ class Ways(Protocol):
     def ready(self, uri: Uri, size: int = 0, prefer: str | None = None) -> Flow | None:
         """The flow for a request to the URI, if that takes no waiting."""
 
+    def lasting(self, uri: Uri, prefer: str | None = None) -> Flow | None:
+        """The flow that ``ready`` gives as long as it lives; None where it may change before."""
+
     def flow_to(self, uri: Uri, size: int = 0, prefer: str | None = None) -> Deferred[Flow]:
         """The flow for a request to the URI, when it has been found."""
 
     def failed(self, flow: Flow) -> None:
         """Learn that a request got no answer by this flow."""
+
+
+class _Sent:
+    """A NOTIFY under way; called with its final response."""
+
+    __slots__ = ("_aor", "_delivery", "_flow", "_notify")
+
+    def __init__(self, delivery: "Delivery", flow: Flow, aor: str, notify: NotifyRequest) -> None:
+        self._delivery = delivery
+        self._flow = flow
+        self._aor = aor
+        self._notify = notify
+
+    def __call__(self, response: Response | None, now: float) -> None:
+        self._delivery.ended(self._flow, self._aor, self._notify, response)
 
 
 class Delivery:
@@ -63,6 +82,10 @@ class Delivery:
         ``answered`` is called with the final response, or None where none came, and whether that
         was because there is no way to the subscriber.
         """
+        flow = notify.head.flow
+        if flow is not None and flow.alive and (notify.size <= LARGE or flow.reliable):
+            self._start(flow, aor, notify)
+            return
         subscription = notify.subscription
         if not subscription.remote_target:
             self.local(aor, notify)
@@ -76,6 +99,7 @@ class Delivery:
                 found.addCallback(self._start, aor, notify)
                 found.addErrback(self._unreachable, aor, notify)
                 return
+            notify.head.flow = self._ways.lasting(target, subscription.flow)
         self._start(flow, aor, notify)
 
     def _unwanted(self, aor: str, notify: NotifyRequest) -> None:
@@ -86,16 +110,22 @@ class Delivery:
         if notify.abandoned:
             return
         branch = self._identifiers.branch()
-
-        def done(response: Response | None, _: float) -> None:
-            failed = response is None and transaction.failure == "transport"
-            if response is None and not failed:
-                self._ways.failed(flow)
-            self._answered(aor, notify, response, failed)
-
-        notify.transaction = transaction = self._layer.send(
+        done = _Sent(self, flow, aor, notify)
+        notify.transaction = self._layer.send(
             "NOTIFY", branch, notify.build(flow, branch), flow, done, self._clock()
         )
+
+    def ended(
+        self, flow: Flow, aor: str, notify: NotifyRequest, response: Response | None
+    ) -> None:
+        """Report how a NOTIFY has ended."""
+        transaction = notify.transaction
+        failed = (
+            response is None and transaction is not None and transaction.failure == "transport"
+        )
+        if response is None and not failed:
+            self._ways.failed(flow)
+        self._answered(aor, notify, response, failed)
 
     def _unreachable(self, failure: Failure, aor: str, notify: NotifyRequest) -> None:
         self.log.debug(

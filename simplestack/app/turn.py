@@ -452,7 +452,7 @@ class Turns:
                 self._forgive(aor, identifier)
             if ok and self.attendant is not None:
                 self.attendant.answered(aor)
-            if response is not None and response.first("Event") is not None:
+            if response is not None and response.mentions("-rate"):
                 self._repace(resident, identifier, response, now)
         elif judgement is None:
             self._forgive(aor, identifier)

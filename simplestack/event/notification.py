@@ -1,7 +1,6 @@
 """A NOTIFY on its way: decided, and ready to be sent (RFC 6665 §4.2.2)."""
 
 from functools import lru_cache
-from typing import NamedTuple
 
 from simplestack.event.coding import SMALLEST, choose_coding, encode
 from simplestack.event.dialect import linphone_event, linphone_parts, of_linphone
@@ -11,21 +10,65 @@ from simplestack.transaction.dialog import routing
 from simplestack.transaction.flow import Flow, via
 from simplestack.transaction.transaction import ClientTransaction
 
-__all__ = ["Notification", "NotifyRequest", "head"]
+__all__ = ["Head", "Notification", "NotifyRequest"]
 
 
-class Notification(NamedTuple):
+class Notification:
     """What one subscriber is to be told, decided but not committed yet."""
 
-    subscription: Subscription
-    #: The value of Subscription-State: ``active;expires=3599``.
-    state_header: str
-    #: None tells the state of the subscription alone.
-    body: Body | None
-    #: Whether it ends the subscription.
-    final: bool
-    #: The entity-tag of the full state (RFC 5839 §6.1); "" where there is none.
-    tag: str = ""
+    __slots__ = ("body", "final", "state_header", "subscription", "tag")
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        state_header: str,
+        body: Body | None,
+        final: bool,
+        tag: str = "",
+    ) -> None:
+        self.subscription = subscription
+        #: The value of Subscription-State: ``active;expires=3599``.
+        self.state_header = state_header
+        #: None tells the state of the subscription alone.
+        self.body = body
+        #: Whether it ends the subscription.
+        self.final = final
+        #: The entity-tag of the full state (RFC 5839 §6.1); "" where there is none.
+        self.tag = tag
+
+
+class Head:
+    """What all NOTIFYs of a subscription have in common, and the flow that they leave by."""
+
+    __slots__ = ("_last", "_template", "_via", "flow")
+
+    def __init__(self, subscription: Subscription, events: str, require: str = "") -> None:
+        """``events`` is the value of Allow-Events, ``require`` that of Require."""
+        self._template = _template(subscription, events, require)
+        #: Our Via in the template, but for its branch, and the flow that it is of.
+        self._via = b""
+        self._last: Flow | None = None
+        #: The flow that all may take as long as it lives; set by who has found it.
+        self.flow: Flow | None = None
+
+    def __len__(self) -> int:
+        """About how many octets it has."""
+        return len(self._template)
+
+    def template(self, flow: Flow) -> bytes:
+        """A ``%`` template with our Via on this flow.
+
+        The places in it are branch, CSeq, Subscription-State, the header fields of the entity,
+        Content-Length and body.
+        """
+        if self._last is not flow:
+            found = via(flow, "").replace("%", "%%").encode()
+            if found != self._via:
+                before = b"\r\nVia: " + self._via
+                self._template = self._template.replace(before, b"\r\nVia: " + found, 1)
+                self._via = found
+            self._last = flow
+        return self._template
 
 
 class NotifyRequest:
@@ -33,13 +76,13 @@ class NotifyRequest:
 
     __slots__ = (
         "_body",
-        "_head",
         "_state_header",
         "_tag",
         "_version",
         "abandoned",
         "cseq",
         "final",
+        "head",
         "subscription",
         "transaction",
     )
@@ -51,7 +94,7 @@ class NotifyRequest:
         subscription: Subscription,
         final: bool,
         cseq: int,
-        head: bytes,
+        head: Head,
         state_header: str,
         body: Body | None,
         version: int,
@@ -61,7 +104,7 @@ class NotifyRequest:
         self.subscription = subscription
         self.final = final
         self.cseq = cseq
-        self._head = head
+        self.head = head
         self._state_header = state_header
         self._body = body
         self._version = version
@@ -93,8 +136,8 @@ class NotifyRequest:
         """About how many octets it has, its Via aside."""
         body = self._body
         if body is None:
-            return len(self._head) + 70
-        return len(self._head) + 120 + len(body.data) + len(body.tail or b"")
+            return len(self.head) + 70
+        return len(self.head) + 120 + len(body.data) + len(body.tail or b"")
 
     def build(self, flow: Flow, branch: str) -> bytes:
         """The octets of the request for this flow."""
@@ -115,8 +158,8 @@ class NotifyRequest:
                 if len(coded) < len(data):
                     data, used = coded, coding
             content = _content(body.content_type, self._tag, used)
-        return self._head % (
-            via(flow, branch).encode(),
+        return self.head.template(flow) % (
+            branch.encode(),
             self.cseq,
             self._state_header.encode(),
             content,
@@ -136,14 +179,11 @@ def _content(content_type: str, tag: str, coding: str) -> bytes:
     return lines.encode()
 
 
-def head(subscription: Subscription, events: str, require: str = "") -> bytes:
-    """What all NOTIFYs of a subscription have in common, as a ``%`` template of bytes.
+def _template(subscription: Subscription, events: str, require: str) -> bytes:
+    """The template of a head, with nothing in its Via but the place of the branch.
 
-    The places in it are Via, CSeq, Subscription-State, the header fields of the entity,
-    Content-Length and body.
-    Request-URI and Route follow RFC 3261 §12.2.1.1, with strict routers as well; ``events`` is
-    the value of Allow-Events, ``require`` that of Require.  Without a remote target nothing goes
-    over the network.
+    Request-URI and Route follow RFC 3261 §12.2.1.1, with strict routers as well.  Without a
+    remote target nothing goes over the network.
     """
     if not subscription.remote_target:
         return b""

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from math import inf
 
-from simplestack.event.notification import Notification, NotifyRequest, head
+from simplestack.event.notification import Head, Notification, NotifyRequest
 from simplestack.event.states import ACTIVE, JUDGED, TERMINATED, WAITING, enter, transition
 from simplestack.event.telling import Telling, state_header
 from simplestack.event.view import Usage, Watched
@@ -215,7 +215,9 @@ class Notifier(Telling):
             return notification
         tag = notification.tag.partition("-")[0]
         body = trail.joined(view.steps, view.permissions, tag)
-        return notification if body is None else notification._replace(body=body)
+        if body is not None:
+            notification.body = body
+        return notification
 
     def pause(self, subscription_id: str) -> None:
         """Send nothing in a dialog whose NOTIFY has got a Retry-After, until ``resume``."""
@@ -244,7 +246,7 @@ class Notifier(Telling):
             usage.trail.sent(notification.tag.partition("-")[0])
         dialog.cseq = cseq = dialog.cseq + 1
         if usage.head is None:
-            usage.head = head(usage.subscription, self._events, self._require)
+            usage.head = Head(usage.subscription, self._events, self._require)
         # Of these forms the first version is 1 (RFC 5263 §4.4), of all others 0.
         version = usage.version if usage.deltas is None else usage.version + 1
         if notification.body is not None:
@@ -432,7 +434,11 @@ class Notifier(Telling):
                 self._set_pace(usage, now)
                 if held and usage.pace is None:
                     forced[usage] = None
-            if before.remote_target != entry.remote_target or before.contact != entry.contact:
+            if (
+                before.remote_target != entry.remote_target
+                or before.contact != entry.contact
+                or before.flow != entry.flow
+            ):
                 usage.head = None
             refreshed = before.remote_cseq != entry.remote_cseq
             if refreshed and usage.trail is not None and not entry.suppress:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Iterator
 
 from simplestack.documents.filters import Trigger, What
 from simplestack.event.entity import Entity
-from simplestack.event.notification import Notification, NotifyRequest
+from simplestack.event.notification import Head, Notification, NotifyRequest
 from simplestack.event.pace import Pace
 from simplestack.event.partial import Deltas
 from simplestack.event.wish import Steps, Trail
@@ -75,7 +75,7 @@ class Usage:
         #: The rates that it has asked for (RFC 6446); None for none.
         self.pace: Pace | None = None
         #: The part of NOTIFY that stays the same; None where it must be made anew.
-        self.head: bytes | None = None
+        self.head: Head | None = None
         #: The version of its next document.
         self.version = version
         #: The number of the turn that told it something last.

@@ -128,6 +128,10 @@ class Network:
         """See `Ways.ready`."""
         return self._ways.ready(uri, size, prefer)
 
+    def lasting(self, uri: Uri, prefer: str | None = None) -> Flow | None:
+        """See `Ways.lasting`."""
+        return self._ways.lasting(uri, prefer)
+
     def flow_to(self, uri: Uri, size: int = 0, prefer: str | None = None) -> Deferred[Flow]:
         """See `Ways.flow_to`."""
         return self._ways.flow_to(uri, size, prefer)

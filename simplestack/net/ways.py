@@ -83,6 +83,13 @@ class Ways:
             del self._kept[uri, prefer, size > LARGE]
         return self._immediate(uri, size, prefer)
 
+    def lasting(self, uri: Uri, prefer: str | None = None) -> Flow | None:
+        """The flow that `ready` gives to requests of a common size as long as it lives.
+
+        None where it comes from a lookup, whose result may be another one before that.
+        """
+        return self._ready.get((uri, prefer))
+
     def flow_to(self, uri: Uri, size: int = 0, prefer: str | None = None) -> Deferred[Flow]:
         """Find the flow as `ready` does, with the lookups and connections that it takes.
 

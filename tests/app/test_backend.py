@@ -433,6 +433,10 @@ class RemoteServer:
         """The way to the world's service."""
         return self.link.ends[1]
 
+    def lasting(self, uri: Uri, prefer: str | None = None) -> Flow | None:
+        """The same."""
+        return self.link.ends[1]
+
     def flow_to(self, uri: Uri, size: int = 0, prefer: str | None = None) -> "Deferred[Flow]":
         """There is no other."""
         return fail(SIPError(503))

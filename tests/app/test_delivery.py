@@ -5,6 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.app.delivery import Delivery, next_hop
 from simplestack.event.notifier import NotifyRequest
+from simplestack.interfaces import Body
 from simplestack.sip.message import Request, Response
 from simplestack.sip.uri import Uri, parse_uri
 from simplestack.transaction.flow import Flow
@@ -19,6 +20,7 @@ class FakeWays:
     def __init__(self) -> None:
         self.flows: dict[str, Recorder] = {}
         self.at_once: Recorder | None = None
+        self.for_long: Recorder | None = None
         self.asked: list[tuple[Uri, str | None]] = []
         self.searching: Deferred[Flow] = Deferred()
         self.failures: list[Flow] = []
@@ -31,6 +33,10 @@ class FakeWays:
         """What the test says."""
         self.asked.append((uri, prefer))
         return self.at_once
+
+    def lasting(self, uri: Uri, prefer: str | None = None) -> Flow | None:
+        """What the test says."""
+        return self.for_long
 
     def flow_to(self, uri: Uri, size: int = 0, prefer: str | None = None) -> "Deferred[Flow]":
         """When the test says."""
@@ -77,6 +83,35 @@ class DeliveryTests(SynchronousTestCase):
         self.delivery.send(AOR, self.notify(False))
         self.assertEqual(len(flow.sent), 1)
         self.assertEqual(len(self.ways.at_once.sent), 1)
+
+    def test_asked_once(self) -> None:
+        """The way that lasts is taken again while it lives, but not by what is too large for it."""
+        flow = self.ways.at_once = self.ways.for_long = Recorder()
+        notify = self.notify()
+        for _ in range(3):
+            self.delivery.send(AOR, notify)
+        self.assertEqual((len(flow.sent), len(self.ways.asked)), (3, 1))
+        # "If a request is within 200 bytes of the path MTU, or if it is larger than 1300 bytes
+        # and the path MTU is unknown, the request MUST be sent using ... TCP" (RFC 3261 §18.1.1)
+        large = NotifyRequest(
+            notify.subscription, False, 9, notify.head, "active", Body("text/plain", bytes(1300)), 0
+        )
+        stream = self.ways.at_once = Recorder("tcp")
+        self.delivery.send(AOR, large)
+        self.assertEqual((len(stream.sent), len(self.ways.asked)), (1, 2))
+        self.assertIn(b"\r\nVia: SIP/2.0/TCP 192.0.2.1:5060;rport;branch=", stream.sent[0])
+        self.assertIn(b"\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;rport;branch=", flow.sent[0])
+        flow.alive = False
+        self.delivery.send(AOR, notify)
+        self.assertEqual((len(stream.sent), len(self.ways.asked)), (2, 3))
+
+    def test_asked_each_time(self) -> None:
+        """A way that was looked up is asked for each time: it may be another one (RFC 3263)."""
+        self.ways.at_once = Recorder()
+        notify = self.notify()
+        for _ in range(3):
+            self.delivery.send(AOR, notify)
+        self.assertEqual(len(self.ways.asked), 3)
 
     def test_flow_is_gone(self) -> None:
         """Where the flow is gone the Contact is tried."""

@@ -515,6 +515,10 @@ class NoWays:
         """None."""
         return None
 
+    def lasting(self, uri: Uri, prefer: str | None = None) -> Flow | None:
+        """None."""
+        return None
+
     def ready(self, uri: Uri, size: int = 0, prefer: str | None = None) -> Flow | None:
         """None."""
         return None

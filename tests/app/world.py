@@ -227,6 +227,10 @@ class World:
             return self.link_to((uri.host, uri.port or 5060)).ends[0]
         return None if prefer is None else self.existing(prefer)
 
+    def lasting(self, uri: Uri, prefer: str | None = None) -> End | None:
+        """The flow for all requests to the URI, as long as it lives."""
+        return self.ready(uri, 0, prefer)
+
     def flow_to(self, uri: Uri, size: int = 0, prefer: str | None = None) -> "Deferred[Flow]":
         """The flow for a request to the URI: a new connection, where the phone can be reached."""
         found: Deferred[Flow] = Deferred()
