@@ -40,6 +40,8 @@ COMPILED = [
     "simplestack/app/turn.py",
     "simplestack/net/datagram.py",
     "simplestack/net/identifiers.py",
+    "simplestack/net/secured.py",
+    "simplestack/net/stream.py",
 ]
 PLAIN = {
     "simplestack/sip/errors.py",

@@ -64,6 +64,8 @@ class Connections:
         self._clock = clock
         self._open: dict[StreamConnection, str] = {}
         self._accepted: Counter[str] = Counter()
+        #: Those with something to send in this turn of the reactor.
+        self._sending: list[StreamConnection] = []
         self._by_key: dict[str, StreamFlow] = {}
         self._by_remote: dict[tuple[str, str, int], list[StreamFlow]] = {}
         self._call: Any = None
@@ -124,6 +126,20 @@ class Connections:
             emptied, self._emptied = self._emptied, []
             for waiting in emptied:
                 waiting.callback(None)
+
+    def sending(self, connection: StreamConnection) -> None:
+        """Have a connection flushed when this turn of the reactor is over.
+
+        So what a peer is sent at once leaves with one call of the system, and in one TLS record.
+        """
+        if not self._sending:
+            self._reactor.callLater(0, self._flush)
+        self._sending.append(connection)
+
+    def _flush(self) -> None:
+        sending, self._sending = self._sending, []
+        for connection in sending:
+            connection.flush()
 
     def by_key(self, key: str) -> StreamFlow | None:
         """The living flow with this key."""

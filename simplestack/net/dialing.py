@@ -12,10 +12,9 @@ from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
-from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from simplestack.net.stream import StreamConnection, StreamFlow, Surroundings
-from simplestack.net.tls import ClientTLS
+from simplestack.net.tls import client_end
 from simplestack.transaction.location import Target
 
 __all__ = ["Dialing"]
@@ -64,16 +63,15 @@ class Dialing:
     async def _connect(self, target: Target, timeout: float) -> StreamFlow:
         secure = target.transport == "tls"
         domain = target.host.strip("[]") if secure else ""
-        connection = StreamConnection(target.transport, self._around, domain)
-        factory: Any = _Single(connection)
+        secured = None
         if secure:
             if self._context is None:
                 self._context = self._make_context()
-            creator = ClientTLS(self._context, domain)
-            factory = TLSMemoryBIOFactory(creator, True, factory, self._reactor)
+            secured = client_end(self._context, domain)
+        connection = StreamConnection(target.transport, self._around, domain, secured)
         kind = TCP6ClientEndpoint if ":" in target.address else TCP4ClientEndpoint
         endpoint: Any = kind(self._reactor, target.address, target.port, timeout=ceil(timeout))
-        await endpoint.connect(factory)
+        await endpoint.connect(_Single(connection))
         connection.ready.addTimeout(timeout, self._reactor)
         try:
             return await connection.ready

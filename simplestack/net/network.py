@@ -11,7 +11,6 @@ from OpenSSL import SSL, crypto
 from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from simplestack.net.clockwork import Clockwork
@@ -211,11 +210,11 @@ class Network:
             self._ports.append(port)
             self._datagrams.append(listener)
             return spec._replace(port=port.getHost().port)
-        factory: Any = StreamFactory(spec.transport, self._around)
+        server = None
         if spec.transport == "tls":
             server = ServerTLS(spec.key, spec.certificate, spec.chain)
             self._tls.append(server)
-            factory = TLSMemoryBIOFactory(server, False, factory, reactor)
+        factory = StreamFactory(spec.transport, self._around, server)
         port = reactor.listenTCP(spec.port, factory, backlog=_BACKLOG, interface=spec.interface)
         self._ports.append(port)
         place = spec._replace(port=port.getHost().port)

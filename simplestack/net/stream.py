@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from contextlib import suppress
+from typing import Any, ClassVar, NamedTuple
 
 from OpenSSL.SSL import Error as TLSError
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IHandshakeListener, IPushProducer
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from simplestack.net.clockwork import Clockwork
 from simplestack.net.connections import Connections
 from simplestack.net.datagram import Receiver
 from simplestack.net.endpoints import join_address
 from simplestack.net.routes import unmapped
-from simplestack.net.tls import serves
+from simplestack.net.secured import Secured
+from simplestack.net.tls import ServerTLS, serves
 from simplestack.sip.errors import ParseError
 from simplestack.sip.framer import KeepAlive, StreamFramer
 from simplestack.sip.message import DEFAULT_LIMITS, Limits, Request, Response
@@ -30,6 +31,8 @@ SentBy = Callable[[str, str, int, str], tuple[str, int]]
 """From transport, local address, local port and remote address to the sent-by of our Via."""
 
 _PONG = b"\r\n"
+#: Octets that wait for a peer before it counts as one that does not read.
+_FULL = 65_536
 
 
 class Surroundings(NamedTuple):
@@ -102,17 +105,26 @@ class StreamFlow:
         return f"<StreamFlow {self.key}{'' if self.alive else ' closed'}>"
 
 
-@implementer(IPushProducer, IHandshakeListener)
 class StreamConnection(Protocol):
     """One TCP or TLS connection, accepted or made by us.
 
     It lets go of a peer that sends what can't be framed, that is slow with a message, silent
     for long, or does not read what it is sent; `Connections.sweep` looks at the times.
+
+    What is written in one turn of the reactor leaves together at its end, directly by the
+    socket; the transport's own queue, which takes three calls of the system and a turn more, is
+    for what the socket does not take.
     """
 
-    _log = Logger()
+    _log: ClassVar[Logger] = Logger()
 
-    def __init__(self, transport: str, around: Surroundings, domain: str | None = None) -> None:
+    def __init__(
+        self,
+        transport: str,
+        around: Surroundings,
+        domain: str | None = None,
+        secured: Secured | None = None,
+    ) -> None:
         #: None for a connection that was accepted, else whom we connect to.
         self.domain = domain
         self.flow: StreamFlow | None = None
@@ -130,6 +142,12 @@ class StreamConnection(Protocol):
         self._name = transport
         self._around = around
         self._framer = StreamFramer(around.limits)
+        self._secured = secured
+        self._out: list[bytes] = []
+        self._socket: Any = None
+        # Whether the transport has a queue, and how much was put there since it was empty.
+        self._queued = False
+        self._registering = False
         self._unread = 0
         # Whether a message has come; a keep-alive proves nothing.
         self._proved = domain is not None
@@ -139,27 +157,20 @@ class StreamConnection(Protocol):
         transport: Any = self.transport
         transport.setTcpNoDelay(True)
         transport.setTcpKeepAlive(True)
-        transport.registerProducer(self, True)
+        self._socket = transport.getHandle()
         self._around.connections.add(self)
         if self._name == "tcp" or self.domain is None:
             self._open()
-
-    def handshakeCompleted(self) -> None:
-        """The TLS handshake is done: look whose certificate it was (RFC 5922 §7.3)."""
-        if self.domain is None or self.flow is not None:
-            return
-        transport: Any = self.transport
-        certificate = transport.getPeerCertificate()
-        if certificate is None or not serves(certificate.to_cryptography(), self.domain):
-            # "If the server is not authenticated, the client MUST close the connection
-            # immediately."
-            self._fail(ConnectionError(f"the certificate of the peer is not of {self.domain}"))
-            self.abort()
-            return
-        self._open()
+        if self._secured is not None and self.closing is None:
+            self._secured.start()
+            self._transmit(self._secured.outgoing())
 
     def dataReceived(self, data: bytes) -> None:
         """A piece of the stream; it may hold any number of messages, or a part of one."""
+        if self._secured is not None:
+            data = self._said(data, self._secured)
+            if not data:
+                return
         flow = self.flow
         if flow is None or not flow.alive:
             return
@@ -187,6 +198,8 @@ class StreamConnection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, by whomever."""
+        self._socket = None
+        self._out.clear()
         flow = self.flow
         if flow is not None:
             flow.end()
@@ -194,40 +207,60 @@ class StreamConnection(Protocol):
         self._fail(reason.value)
 
     def write(self, data: bytes) -> None:
-        """Queue octets; a peer that leaves too many unread is disconnected."""
-        assert self.transport is not None
-        self.transport.write(data)
-        if self.stuck is not None:
-            self._unread += len(data)
-            if self._unread > self._around.connections.limits.unread:
-                self._log.debug(
-                    "{peer} does not read what it is sent: disconnected", peer=self.flow
-                )
-                self.abort()
+        """Send octets at the end of this turn of the reactor."""
+        out = self._out
+        if not out:
+            self._around.connections.sending(self)
+        out.append(data)
 
-    def pauseProducing(self) -> None:
-        """Too much is waiting to be sent: count from here; Twisted says it at each write."""
-        if self.stuck is None:
-            self.stuck = self._around.clock()
-            self._unread = 0
+    def flush(self) -> None:
+        """Send what was written; a peer that leaves too much unread is disconnected."""
+        out = self._out
+        secured = self._secured
+        if not out or (secured is not None and not secured.shaken):
+            return
+        data = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        if secured is not None:
+            try:
+                secured.protect(data)
+            except TLSError as error:
+                self._broken(error, secured)
+                return
+            data = secured.outgoing()
+        self._transmit(data)
 
     def resumeProducing(self) -> None:
-        """All that waited is sent."""
-        self.stuck = None
-        self._unread = 0
+        """The transport's queue is empty: the socket takes octets again."""
+        # It says so once when we begin to ask.
+        if not self._registering:
+            self._unregister()
+            self.stuck = None
 
     def stopProducing(self) -> None:
         """The transport is going; connectionLost follows."""
 
     def close(self) -> None:
         """End the connection after what is queued has left."""
-        if self.closing is None:
-            self.closing = self._around.clock()
-            if self.flow is not None:
-                self.flow.alive = False
-            transport: Any = self.transport
-            transport.unregisterProducer()
-            transport.loseConnection()
+        if self.closing is not None:
+            return
+        secured = self._secured
+        if secured is not None and not secured.shaken:
+            # Nothing can have been said yet, and nobody waits for more.
+            self.abort()
+            return
+        self.flush()
+        if self.closing is not None:
+            return
+        self.closing = self._around.clock()
+        if self.flow is not None:
+            self.flow.alive = False
+        if secured is not None:
+            secured.farewell()
+            self._transmit(secured.outgoing())
+        self._unregister()
+        transport: Any = self.transport
+        transport.loseConnection()
 
     def abort(self) -> None:
         """End the connection now."""
@@ -235,6 +268,8 @@ class StreamConnection(Protocol):
             self.flow.alive = False
         if self.closing is None:
             self.closing = self._around.clock()
+        self._socket = None
+        self._out.clear()
         transport: Any = self.transport
         transport.abortConnection()
 
@@ -253,6 +288,83 @@ class StreamConnection(Protocol):
         self.flow = StreamFlow(self, self._name, local, remote, sent_by, self.domain or "")
         self._around.connections.opened(self.flow)
         self.ready.callback(self.flow)
+
+    def _said(self, data: bytes, secured: Secured) -> bytes:
+        """What the peer says under TLS."""
+        shaken = secured.shaken
+        try:
+            data = secured.receive(data)
+        except TLSError as error:
+            self._broken(error, secured)
+            return b""
+        if not shaken:
+            self._transmit(secured.outgoing())
+            if secured.shaken:
+                self._shaken(secured)
+        if secured.ended:
+            # "Each party MUST send a "close_notify" alert before closing its write side" (RFC
+            # 8446 §6.1); a peer that has closed his wants no more of us.
+            self.close()
+        return data
+
+    def _shaken(self, secured: Secured) -> None:
+        """The TLS handshake is done: look whose certificate it was (RFC 5922 §7.3)."""
+        if self.domain is not None and self.flow is None:
+            certificate = secured.certificate
+            if certificate is None or not serves(certificate.to_cryptography(), self.domain):
+                # "If the server is not authenticated, the client MUST close the connection
+                # immediately."
+                self._fail(ConnectionError(f"the certificate of the peer is not of {self.domain}"))
+                self.abort()
+                return
+            self._open()
+        self.flush()
+
+    def _broken(self, error: TLSError, secured: Secured) -> None:
+        """TLS has failed; the peer is told why, as far as TLS tells."""
+        self._fail(error)
+        if self.closing is None:
+            self._transmit(secured.outgoing())
+            self.closing = self._around.clock()
+            if self.flow is not None:
+                self.flow.alive = False
+            self._unregister()
+            transport: Any = self.transport
+            transport.loseConnection()
+
+    def _transmit(self, data: bytes) -> None:
+        """Hand octets to the system, and to the transport what it does not take."""
+        socket = self._socket
+        if not data or socket is None:
+            return
+        if not self._queued:
+            sent = 0
+            # Whatever is wrong, the transport finds it, too, and says how the connection ended.
+            with suppress(OSError):
+                sent = socket.send(data)
+            if sent == len(data):
+                return
+            data = data[sent:]
+        transport: Any = self.transport
+        transport.write(data)
+        self._unread += len(data)
+        if not self._queued:
+            self._queued = self._registering = True
+            transport.registerProducer(self, False)
+            self._registering = False
+        if self.stuck is None:
+            if self._unread > _FULL:
+                self.stuck = self._around.clock()
+        elif self._unread > _FULL + self._around.connections.limits.unread:
+            self._log.debug("{peer} does not read what it is sent: disconnected", peer=self.flow)
+            self.abort()
+
+    def _unregister(self) -> None:
+        if self._queued:
+            self._queued = False
+            self._unread = 0
+            transport: Any = self.transport
+            transport.unregisterProducer()
 
     def _fail(self, error: BaseException | None) -> None:
         if self.domain is None or self.flow is not None or self.ready.called:
@@ -287,16 +399,20 @@ class StreamFactory(Factory):
 
     noisy = False
 
-    def __init__(self, transport: str, around: Surroundings) -> None:
+    def __init__(
+        self, transport: str, around: Surroundings, server: ServerTLS | None = None
+    ) -> None:
         self._name = transport
         self._around = around
+        self._server = server
 
     def buildProtocol(self, addr: IAddress | None) -> StreamConnection | None:
         """A connection, or None (the port then hangs up) where there are enough."""
         host = unmapped(getattr(addr, "host", ""))
         if not self._around.connections.admits(host):
             return None
-        return StreamConnection(self._name, self._around)
+        secured = None if self._server is None else self._server.end()
+        return StreamConnection(self._name, self._around, None, secured)
 
 
 def _explain(error: BaseException) -> str:

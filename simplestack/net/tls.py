@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
 from twisted.internet import ssl
-from twisted.internet.interfaces import (
-    IOpenSSLClientConnectionCreator,
-    IOpenSSLServerConnectionCreator,
-)
-from zope.interface import implementer
 
-if TYPE_CHECKING:
-    from twisted.protocols.tls import TLSMemoryBIOProtocol
+from simplestack.net.secured import Secured
 
 __all__ = [
-    "ClientTLS",
     "Identity",
     "ServerTLS",
     "client_context",
+    "client_end",
     "load_authorities",
     "load_identity",
     "serves",
@@ -65,7 +59,6 @@ def load_authorities(path: str) -> tuple[crypto.X509, ...]:
     return _certificates(path)
 
 
-@implementer(IOpenSSLServerConnectionCreator)
 class ServerTLS:
     """Makes the server's end of TLS connections; one context serves all of them.
 
@@ -93,9 +86,11 @@ class ServerTLS:
         context: SSL.Context = options.getContext()
         return context
 
-    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """See IOpenSSLServerConnectionCreator."""
-        return SSL.Connection(self._context, None)
+    def end(self) -> Secured:
+        """The server's end of one more connection."""
+        connection = SSL.Connection(self._context, None)
+        connection.set_accept_state()
+        return Secured(connection)
 
 
 def client_context(
@@ -122,25 +117,18 @@ def client_context(
     return context
 
 
-@implementer(IOpenSSLClientConnectionCreator)
-class ClientTLS:
-    """Makes the client's end of TLS connections to `host` in a shared context.
+def client_end(context: SSL.Context, host: str) -> Secured:
+    """The client's end of a TLS connection to `host`.
 
     The chain is verified in the handshake; whether the certificate is the one of the domain
     is for `serves` to say when the handshake is done.
     """
-
-    def __init__(self, context: SSL.Context, host: str) -> None:
-        self._context = context
-        self._host = host
-
-    def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """See IOpenSSLClientConnectionCreator."""
-        connection = SSL.Connection(self._context, None)
-        # RFC 6066 §3: "Literal IPv4 and IPv6 addresses are not permitted in 'HostName'."
-        if _address(self._host) is None:
-            connection.set_tlsext_host_name(self._host.encode("idna"))
-        return connection
+    connection = SSL.Connection(context, None)
+    # RFC 6066 §3: "Literal IPv4 and IPv6 addresses are not permitted in 'HostName'."
+    if _address(host) is None:
+        connection.set_tlsext_host_name(host.encode("idna"))
+    connection.set_connect_state()
+    return Secured(connection)
 
 
 def serves(certificate: x509.Certificate, domain: str) -> bool:

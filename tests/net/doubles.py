@@ -83,14 +83,16 @@ class Layer:
 
 
 class Wire(StringTransport):
-    """The transport of a stream protocol; it says when its buffers are full as TCP does."""
+    """The transport of a stream protocol, and its socket, which takes so much until it is read."""
 
-    high_water = 65536
+    room = 65536
 
     def __init__(self, host: str = "198.51.100.7", port: int = 40000) -> None:
         super().__init__(IPv4Address("TCP", "192.0.2.1", 5060), IPv4Address("TCP", host, port))
         self.options: list[str] = []
         self.aborted = False
+        #: Calls of the system, as far as they took something.
+        self.sends = 0
         self.protocol: Any = None
 
     def setTcpNoDelay(self, enabled: bool) -> None:
@@ -101,11 +103,24 @@ class Wire(StringTransport):
         """Remember that the option was set."""
         self.options.append("keepalive")
 
-    def write(self, data: bytes) -> None:
-        """Keep what is written, and pause the producer as full buffers do."""
-        super().write(data)
-        if self.producer is not None and len(self.value()) > self.high_water:
-            self.producer.pauseProducing()
+    def getHandle(self) -> Wire:
+        """The socket."""
+        return self
+
+    def send(self, data: bytes) -> int:
+        """Take as much as there is room for."""
+        room = self.room - len(self.value())
+        if room <= 0:
+            raise BlockingIOError
+        self.sends += 1
+        self.write(data[:room])
+        return min(len(data), room)
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """A producer that is asked for more when all is sent is asked at once, too."""
+        super().registerProducer(producer, streaming)
+        if not streaming:
+            producer.resumeProducing()
 
     def abortConnection(self) -> None:
         """Remember that the connection was cut off."""

@@ -2,11 +2,11 @@
 
 import os
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Any
 
-from OpenSSL import SSL
 from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
@@ -17,6 +17,7 @@ from twisted.trial.unittest import TestCase
 from simplestack.net.connections import StreamLimits
 from simplestack.net.endpoints import parse_listen
 from simplestack.net.network import ListenError, Network
+from simplestack.net.stream import StreamFlow
 from simplestack.net.tls import load_authorities
 from simplestack.net.ways import UnreachableError
 from simplestack.sip.message import Request, Response
@@ -280,19 +281,63 @@ class TLSTests(NetworkCase):
 
     @asynchronous
     async def test_resumption(self) -> None:
-        """A peer that comes back takes up its session, without the expensive half."""
+        """A peer that comes back takes up its session (RFC 5077, RFC 8446 §2.2)."""
         key, certificate = self.authority.issue("localhost")
-        _, (port,) = await self.start(
+        server, (port,) = await self.start(
             f"tls:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
         )
-        context = SSL.Context(SSL.TLS_METHOD)
-        context.set_max_proto_version(SSL.TLS1_2_VERSION)
-        session = None
-        reused: list[bool] = []
-        for _ in range(2):
-            taken_up, session = await deferToThread(shake, context, port, session)
-            reused.append(taken_up)
-        self.assertEqual(reused, [False, True])
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            context = ssl.create_default_context(cafile=self.authority.path)
+            context.minimum_version = context.maximum_version = version
+            session = None
+            reused: list[bool | None] = []
+            for _ in range(3):
+                taken_up, session = await deferToThread(visit, context, port, session)
+                reused.append(taken_up)
+            self.assertEqual(reused, [False, True, True])
+        self.assertEqual(server.network.counts()["streams_malformed"], 0)
+
+    @asynchronous
+    async def test_much_at_once(self) -> None:
+        """What is larger than a record, and than the buffers of the system, comes whole."""
+        server, client, _ = await self.connect("sips:localhost:{}", "localhost")
+        (back,) = server.network.connections._by_key.values()
+        asked = [server.ask(back, b"x" * 60_000) for _ in range(100)]
+        for answer in asked:
+            response = await answer
+            assert response is not None
+            self.assertEqual(response.status, 200)
+        self.assertEqual([len(request.body) for request in client.requests], [60_000] * 100)
+
+    @asynchronous
+    async def test_farewell(self) -> None:
+        """Who closes says so (RFC 8446 §6.1), and the other end closes as well."""
+        server, client, flow = await self.connect("sips:localhost:{}", "localhost")
+        (back,) = server.network.connections._by_key.values()
+        assert isinstance(flow, StreamFlow) and flow._connection is not None
+        secured = flow._connection._secured
+        assert secured is not None
+        await client.ask(flow)
+        await server.network.connections.close()
+        await until(lambda: not flow.alive and not len(client.network.connections))
+        self.assertTrue(secured.ended)
+        self.assertFalse(back.alive)
+
+    @asynchronous
+    async def test_not_tls(self) -> None:
+        """Who speaks no TLS at a port of TLS is let go."""
+        key, certificate = self.authority.issue("localhost")
+        server, (port,) = await self.start(
+            f"tls:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
+        )
+
+        def talk() -> bytes:
+            with socket.create_connection(("127.0.0.1", port), 5) as plain:
+                plain.sendall(b"OPTIONS sip:localhost SIP/2.0\r\n\r\n")
+                return b"".join(iter(lambda: plain.recv(1000), b""))
+
+        await deferToThread(talk)
+        await until(lambda: not len(server.network.connections))
 
     async def failure(self, attempt: Awaitable[Any]) -> UnreachableError:
         """The error that an attempt has to end with."""
@@ -438,20 +483,14 @@ async def until(condition: Callable[[], Any]) -> None:
         await deferLater(reactor, 0.01, lambda: None)
 
 
-def shake(context: SSL.Context, port: int, session: Any) -> tuple[bool, Any]:
-    """A handshake as a client: whether the session was taken up, and the session."""
+def visit(
+    context: ssl.SSLContext, port: int, session: ssl.SSLSession | None
+) -> tuple[bool | None, ssl.SSLSession | None]:
+    """A connection as a client makes it: whether the session was taken up, and the next one."""
     with socket.create_connection(("127.0.0.1", port)) as plain:
-        connection = SSL.Connection(context, plain)
-        if session is not None:
-            connection.set_session(session)
-        connection.set_connect_state()
-        plain.setblocking(True)
-        connection.do_handshake()
-        # pyOpenSSL has no public name for it.
-        private: Any = SSL
-        reused = bool(
-            private._lib.SSL_session_reused(private.Connection.__getattribute__(connection, "_ssl"))
-        )
-        kept = connection.get_session()
-        connection.shutdown()
-        return reused, kept
+        plain.settimeout(10)
+        with context.wrap_socket(plain, server_hostname="localhost", session=session) as secured:
+            # What is read first under TLS 1.3 are the tickets.
+            secured.sendall(b"\r\n\r\n")
+            assert secured.recv(10) == b"\r\n"
+            return secured.session_reused, secured.session

@@ -109,17 +109,66 @@ class ReceivingTests(StreamCase):
         connection, wire = self.connect()
         connection.dataReceived(message(1))
         self.layer.received[0][1].send(b"answer")
+        self.reactor.advance(0)
         self.assertEqual(wire.value(), b"answer")
+
+    def test_together(self) -> None:
+        """What is sent in one turn of the reactor leaves with one call, in its order."""
+        connection, wire = self.connect()
+        connection.dataReceived(message(1))
+        flow = self.layer.received[0][1]
+        for part in (b"first ", b"second ", b"third"):
+            flow.send(part)
+        self.assertEqual((wire.value(), wire.sends), (b"", 0))
+        self.reactor.advance(0)
+        self.assertEqual((wire.value(), wire.sends), (b"first second third", 1))
+        flow.send(b", fourth")
+        self.reactor.advance(0)
+        self.assertEqual((wire.value()[18:], wire.sends), (b", fourth", 2))
+
+    def test_the_rest_is_queued(self) -> None:
+        """What the socket does not take waits, and what is sent later stands behind it."""
+        connection, wire = self.connect()
+        wire.room = 8
+        connection.write(b"0123456789")
+        self.reactor.advance(0)
+        connection.write(b"abc")
+        self.reactor.advance(0)
+        self.assertIs(wire.producer, connection)
+        self.assertEqual((wire.drain(), wire.sends), (b"0123456789abc", 1))
+        self.assertIsNone(wire.producer)
+        connection.write(b"def")
+        self.reactor.advance(0)
+        self.assertEqual((wire.drain(), wire.sends), (b"def", 2))
+
+    def test_nothing_after_the_end(self) -> None:
+        """What was written before a connection ended and has not left is dropped."""
+        for end in (self.lose, StreamConnection.abort):
+            connection, wire = self.connect()
+            connection.write(b"x")
+            end(connection)
+            self.reactor.advance(0)
+            self.assertEqual(wire.value(), b"")
+
+    def test_all_leaves_before_the_end(self) -> None:
+        """A connection that is closed sends first what was written (RFC 3261 §18.3)."""
+        connection, wire = self.connect()
+        connection.write(b"last words")
+        connection.close()
+        self.assertEqual((wire.value(), wire.disconnecting), (b"last words", True))
 
     def test_ping(self) -> None:
         """RFC 5626 §3.5.1: a double CRLF gets a single one, bytewise too."""
         connection, wire = self.connect()
         connection.dataReceived(message(1) + b"\r\n\r\n" + message(2))
+        self.reactor.advance(0)
         self.assertEqual(wire.drain(), b"\r\n")
         for octet in (b"\r", b"\n", b"\r"):
             connection.dataReceived(octet)
+            self.reactor.advance(0)
             self.assertEqual(wire.value(), b"")
         connection.dataReceived(b"\n")
+        self.reactor.advance(0)
         self.assertEqual(wire.value(), b"\r\n")
         self.assertEqual(self.layer.numbers, ["1", "2"])
 
@@ -199,6 +248,7 @@ class ReceivingTests(StreamCase):
             size = next(turn)
             connection.dataReceived(data[:size])
             data = data[size:]
+        self.reactor.advance(0)
         bodies = [message.body for message, _ in self.layer.received]
         faults = [error.status for error, _ in self.layer.rejected]
         outcome = (self.layer.numbers, bodies, faults, wire.value(), wire.disconnecting)
@@ -277,9 +327,10 @@ class LimitsTests(StreamCase):
         sent = 0
         while flow.alive and sent < 1_000_000:
             flow.send(b"x" * 10_000)
+            self.reactor.advance(0)
             sent += 10_000
         self.assertTrue(wire.aborted)
-        self.assertLess(len(wire.value()), 65_536 + 100_000 + 20_000)
+        self.assertLess(len(wire.value()), wire.room + 65_536 + 100_000 + 20_000)
         flow.send(b"x")
         self.assertEqual(len(wire.value()), sent)
 
@@ -287,12 +338,12 @@ class LimitsTests(StreamCase):
         """Nor does it keep full buffers for long; one that reads may go on."""
         connection, wire = self.connect()
         connection.dataReceived(message(1))
-        connection.write(b"x" * 70_000)
+        connection.write(b"x" * 140_000)
         self.wait(15)
         wire.drain()
         self.wait(30)
         self.assertFalse(wire.aborted)
-        connection.write(b"x" * 70_000)
+        connection.write(b"x" * 140_000)
         self.wait(30)
         self.assertTrue(wire.aborted)
 

@@ -73,7 +73,7 @@ class ServerTLSTests(SynchronousTestCase):
         key, path = authority.issue("example.com")
         server = ServerTLS(key, path)
         first = server._context
-        self.assertIs(server.serverConnectionForTLS(None).get_context(), first)  # type: ignore[arg-type]  # it is not looked at
+        self.assertIs(server.end()._connection.get_context(), first)
         authority.issue("example.com")
         server.reload()
         second = server._context

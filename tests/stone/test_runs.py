@@ -25,8 +25,8 @@ from simplestack.stone.running import run
 from simplestack.stone.scenarios import SCENARIOS
 from simplestack.stone.sink import running_sink
 from tests.bench.account import Account
-from tests.bench.provision import create_users
 from tests.bench.prepared import free_port
+from tests.bench.provision import create_users
 from tests.bench.served import Served, twistd
 
 _SMALL: dict[str, Any] = {
