@@ -1,8 +1,8 @@
 """Compiles the hot floors where ``SIMPLESTACK_COMPILE=1`` is in the environment.
 
 The same sources run uncompiled: without it the package is plain Python.  What is named here is the
-way of a request from its octets to the store and back; what strangers make subclasses of, such as
-exceptions and policies, is left as it is.
+way of a request from its octets to the store and back, and that of the load generator; what
+strangers make subclasses of, such as exceptions and policies, is left as it is.
 """
 
 import os
@@ -42,6 +42,14 @@ COMPILED = [
     "simplestack/net/identifiers.py",
     "simplestack/net/secured.py",
     "simplestack/net/stream.py",
+    "simplestack/stone/credentials.py",
+    "simplestack/stone/histogram.py",
+    "simplestack/stone/lean.py",
+    "simplestack/stone/parties.py",
+    "simplestack/stone/schedule.py",
+    "simplestack/stone/tally.py",
+    "simplestack/stone/templates.py",
+    "simplestack/stone/wire.py",
 ]
 PLAIN = {
     "simplestack/sip/errors.py",

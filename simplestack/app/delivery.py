@@ -115,14 +115,10 @@ class Delivery:
             "NOTIFY", branch, notify.build(flow, branch), flow, done, self._clock()
         )
 
-    def ended(
-        self, flow: Flow, aor: str, notify: NotifyRequest, response: Response | None
-    ) -> None:
+    def ended(self, flow: Flow, aor: str, notify: NotifyRequest, response: Response | None) -> None:
         """Report how a NOTIFY has ended."""
         transaction = notify.transaction
-        failed = (
-            response is None and transaction is not None and transaction.failure == "transport"
-        )
+        failed = response is None and transaction is not None and transaction.failure == "transport"
         if response is None and not failed:
             self._ways.failed(flow)
         self._answered(aor, notify, response, failed)
