@@ -67,6 +67,7 @@ with mistakes_told():
         # max_nonces=100_000,
         #
         # max_connections=20_000,
+        # max_connections_per_address=1_000,
         # connection_idle=3900,
         # max_transactions=200_000,
         # restart_window=10,

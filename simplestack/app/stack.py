@@ -35,6 +35,7 @@ from simplestack.app.settings import Settings, SettingsError
 from simplestack.app.sources import Sources, make_sources
 from simplestack.interfaces import IRole
 from simplestack.net.connections import StreamLimits
+from simplestack.net.descriptors import RESERVE, room
 from simplestack.net.endpoints import parse_listen
 from simplestack.net.fetch import Fetcher
 from simplestack.net.network import ListenError, Network
@@ -95,7 +96,9 @@ class Stack(Service):
             self.core.layer,
             [spec._replace(advertise=spec.advertise or settings.advertise) for spec in listen],
             stream_limits=StreamLimits(
-                total=settings.max_connections, idle=settings.connection_idle
+                total=settings.max_connections,
+                per_address=settings.max_connections_per_address,
+                idle=settings.connection_idle,
             ),
         )
         self.core.connect(self.network)
@@ -114,9 +117,25 @@ class Stack(Service):
         Raises SettingsError, whose text says what to do.
         """
         super().privilegedStartService()
+        self._fit_descriptors()
         with self._mistakes():
             self._places = [str(place) for place in _result(self.network.start())]
             self._listen_for_xcap()
+
+    def _fit_descriptors(self) -> None:
+        """Let in no more connections than there are file descriptors for."""
+        wanted = self.settings.max_connections
+        fitting = room(wanted)
+        connections = self.network.connections
+        connections.limits = connections.limits._replace(total=fitting)
+        if fitting < wanted:
+            self.log.warn(
+                "{fitting} connections are let in and not {wanted}, max_connections: the limit on"
+                " open files is too low; raise LimitNOFILE= or ulimit -n to {needed}",
+                fitting=fitting,
+                wanted=wanted,
+                needed=wanted + RESERVE,
+            )
 
     @contextmanager
     def _mistakes(self) -> Iterator[None]:

@@ -16,6 +16,7 @@ from simplestack.app.clock import steady
 from simplestack.app.settings import ROLE_NAMES, Settings, SettingsError, split_names
 from simplestack.app.stack import Stack
 from simplestack.interfaces import IRole
+from simplestack.net.descriptors import raise_limit
 
 __all__ = [
     "GC_THRESHOLDS",
@@ -187,11 +188,13 @@ class Daemon(MultiService):
     def __init__(self, stack: Stack) -> None:
         super().__init__()
         self._reactor = stack.reactor
+        self._connections = stack.settings.max_connections
         stack.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
-        """Open what needs privileges."""
+        """Open what needs privileges, and as many files as the connections need."""
         steady(self._reactor)
+        raise_limit(self._connections)
         try:
             super().privilegedStartService()
         except SettingsError as error:
