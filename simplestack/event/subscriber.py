@@ -277,6 +277,8 @@ class Subscriber:
         if not self._notified:
             self._until = now + granted
             self.due = now + _TIMER_N
+            if self.entry is None or self.entry.state != "active":
+                self.entry = PENDING_ENTRY
         else:
             self._granted(granted, now)
 

@@ -101,13 +101,12 @@ class BackEndCase(SynchronousTestCase):
 
 class SubscribingTests(BackEndCase):
     def test_subscribed(self) -> None:
-        """An ordinary SUBSCRIBE from the watcher; no instance until something is known (§4.5)."""
+        """An ordinary SUBSCRIBE from the watcher, shown as NOTIFY has it."""
         subscribe = self.subscribed()
         self.assertEqual((subscribe.uri, subscribe.from_.uri.aor), (self.aor, ALICE))
         self.assertEqual(subscribe.get("Event"), "presence")
         self.assertEqual(subscribe.get("Accept"), "application/pidf+xml")
         self.assertIsNone(subscribe.get("P-Asserted-Identity"))
-        self.assertIsNone(self.table.rows[self.aor])
         self.assertEqual(self.notify(subscribe, note="from afar"), 200)
         self.take(1.0)
         self.assertEqual(self.shown(), ("active", ""))
@@ -115,6 +114,24 @@ class SubscribingTests(BackEndCase):
         self.assertEqual(self.notify(subscribe, "pending;expires=60", number=2), 200)
         self.take()
         self.assertEqual(self.shown(), ("pending", ""))
+
+    def test_unknown(self) -> None:
+        """No instance while nothing is known (§4.5)."""
+        self.zoe.replies.append((0, {}))
+        self.assertEqual(self.world.subscribe(self.alice).status, 200)
+        self.take()
+        self.assertIsNone(self.table.rows[self.aor])
+
+    def test_accepted(self) -> None:
+        """The notifier there has it, and nothing is known yet: that is pending (RFC 6665 §4.1.3)."""
+        subscribe = self.subscribed()
+        self.assertEqual(self.shown(), ("pending", ""))
+        self.notify(subscribe, note="x")
+        self.take()
+        self.accept()
+        self.notify(subscribe, "terminated;reason=deactivated", number=2)
+        self.take()
+        self.assertEqual(self.shown(), ("active", ""))
 
     def test_notify_first(self) -> None:
         """A NOTIFY may come before the answer (RFC 6665 §4.4.1); others than its dialog get 481."""
@@ -136,7 +153,8 @@ class SubscribingTests(BackEndCase):
         self.assertEqual(self.notify(subscribe, note="x", event="reg"), 481)
         self.assertEqual(self.notify(subscribe, note="x", media_type="text/plain"), 415)
         self.assertEqual(self.notify(subscribe, note="x" * 40_000, number=2), 413)
-        self.assertIsNone(self.table.rows[self.aor])
+        self.take()
+        self.assertEqual(self.shown(), ("pending", ""))
 
     def test_shared(self) -> None:
         """One subscription for a presentity and a watcher, whatever lists have it."""
