@@ -180,13 +180,13 @@ class ListWorld(World):
         made = [role for role in made if role.name != "lists"]
         super().start_quietly([*made, ResourceLists(**self._list_settings)])  # type: ignore[arg-type]  # the keywords are the caller's to get right
 
-    def put(self, auid: str, body: bytes | None, owner: str = ALICE) -> None:
-        """Store the document ``index`` of a usage, or delete it."""
+    def put(self, auid: str, body: bytes | None, owner: str = ALICE, name: str = "index") -> None:
+        """Store a document of a usage, or delete it."""
         document = Document(
             owner,
-            f"{auid}/index",
+            f"{auid}/{name}",
             auid,
-            "index",
+            name,
             f"doc{next(self._etags)}",
             f"application/{auid}+xml",
             body or b"",
