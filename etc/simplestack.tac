@@ -62,6 +62,7 @@ with mistakes_told():
         # list_servers=["sip:lists@example.net"],
         # trusted_peers=["192.0.2.7", "udp:10.0.0.0/8"],
         # identity_keys="/etc/simplestack/identity-keys",
+        # identity_signing="/etc/simplestack/identity-signing",
         # identity_required=["example.org"],
         # nonce_lifetime=300,
         # max_nonces=100_000,

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from simplestack.app.delivery import Ways
 from simplestack.app.placing import domain_of
+from simplestack.app.signing import IdentitySigner
 from simplestack.event.lists import EntryState, terminated_entry
 from simplestack.event.subscriber import Subscriber
 from simplestack.net.identifiers import RandomIdentifiers
@@ -98,8 +99,9 @@ class _Domain:
 class BackEnd:
     """Keeps one subscription for each resource, package and watcher, however many lists have it.
 
-    SUBSCRIBE requests name the watcher in From; the server authenticates to domains that the
-    operator has credentials for, and asserts the watcher's identity to those that trust it.
+    SUBSCRIBE requests name the watcher in From, if he is of one of ``domains``, else this server;
+    ``signer`` signs that (RFC 8224).  The server authenticates to domains that the operator has
+    credentials for, and asserts the watcher's identity to those that trust it.
     Where nobody answers, or 503 is answered, the whole domain is left alone for a time.
 
     ``told(user, aor, state)`` is called with each change, for each list that shows the resource.
@@ -116,6 +118,8 @@ class BackEnd:
         clock: Callable[[], float],
         monotonic: Callable[[], float],
         told: Callable[[str, str, EntryState], None],
+        domains: tuple[str, ...],
+        signer: IdentitySigner | None = None,
     ) -> None:
         self._role = role
         self._accept = accept
@@ -123,6 +127,8 @@ class BackEnd:
         self._clock = clock
         self._monotonic = monotonic
         self._told = told
+        self._ours = domains
+        self._signer = signer
         #: Set by the assembly.
         self.layer: TransactionLayer
         self.ways: Ways
@@ -166,7 +172,12 @@ class BackEnd:
                     }
                 domain = self._domains[name] = _Domain(name)
             domain.size += 1
-            subscriber = Subscriber(aor, package, watcher, accept, self._identifiers, now)
+            # "RLSes that are in a different domain than the subscriber on whose behalf they are
+            # creating back-end subscriptions SHOULD subscribe to the resources using their own
+            # identity" (RFC 4662 §7.1.2)
+            known = domain_of(watcher) in self._ours
+            sender = watcher if known else f"sip:{CONTACT}@{self._ours[0]}"
+            subscriber = Subscriber(aor, package, sender, accept, self._identifiers, now)
             remote = self._remotes[key] = _Remote(key, subscriber, domain)
         remote.users.add(user)
         remote.unused_at = None
@@ -302,7 +313,7 @@ class BackEnd:
         protection = self._protections.get(remote.domain.name)
         if remote.domain.name in self._role.trusted:
             # RFC 3325 §9.1: whom the server has authenticated
-            request.set("P-Asserted-Identity", f"<{remote.subscriber.watcher}>")
+            request.set("P-Asserted-Identity", f"<{remote.key[2]}>")
         tried: set[tuple[str, tuple[str, int]]] = set()
         nonces: set[str] = set()
         response: Response | None = None
@@ -314,6 +325,8 @@ class BackEnd:
             if place in tried:
                 break
             request.set("Contact", f"<{_contact(flow)}>")
+            if self._signer is not None:
+                self._signer.sign(request, self._clock())
             done: Deferred[Response | None] = Deferred()
             self.layer.start_request(request, flow, _fire(done), self._monotonic())
             response = await done

@@ -19,6 +19,7 @@ from simplestack.app.listturn import Lists
 from simplestack.app.placing import Placing
 from simplestack.app.resident import Residents
 from simplestack.app.settings import Settings
+from simplestack.app.signing import make_signer
 from simplestack.app.sipturn import Decide, SIPService
 from simplestack.app.turn import Turns
 from simplestack.app.xcapturn import XCAPService
@@ -145,6 +146,8 @@ class Core:
                         clocks.wall,
                         clocks.monotonic,
                         self.lists.virtual.told,
+                        settings.domains,
+                        make_signer(settings),
                     )
         self.capabilities = Capabilities(
             methods=(*decides, *(("NOTIFY",) if self._backend is not None else ()), "OPTIONS"),

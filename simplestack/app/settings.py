@@ -137,6 +137,8 @@ class Settings:
     trusted_peers: tuple[str, ...] = ()
     #: A file of the keys that other domains sign with; "" for none.
     identity_keys: str = ""
+    #: A file of the keys that this server signs with, for its domains; "" for none.
+    identity_signing: str = ""
     #: Domains whose SUBSCRIBE requests must be signed.
     identity_required: tuple[str, ...] = ()
 

@@ -158,6 +158,7 @@ class ListWorld(World):
         handling: str = "allow",
         seed: int = 0,
         notify_interval: int = 0,
+        identity_signing: str = "",
         **settings: object,
     ) -> None:
         self._list_settings = settings
@@ -169,6 +170,7 @@ class ListWorld(World):
                 domains=("example.com",),
                 default_handling=handling,
                 notify_interval=notify_interval,
+                identity_signing=identity_signing,
                 xcap_root=ROOT + "/",
             ),
             seed=seed,

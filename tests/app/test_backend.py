@@ -1,13 +1,22 @@
 """Resources of other domains in lists: subscriptions of the server itself (RFC 4662 §4.5, RFC 6665)."""
 
+from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.app.core import Clocks, Core
+from simplestack.app.identity import IdentityVerifier, SigningKey
 from simplestack.app.plugins import make_roles
-from simplestack.app.settings import Settings
+from simplestack.app.settings import Settings, SettingsError
 from simplestack.sip.errors import SIPError
 from simplestack.sip.message import Request
 from simplestack.sip.uri import Uri
@@ -17,6 +26,7 @@ from tests.app.listworld import ALICE, FRIENDS, ListWorld, Row, Table, pidf
 from tests.app.world import EPOCH, Link, credential
 
 BOB = "sip:bob@example.com"
+INFO = "https://example.com/passport.cer"
 
 
 class BackEndCase(SynchronousTestCase):
@@ -420,6 +430,75 @@ class TrustTests(BackEndCase):
         self.assertEqual(requests[1].cseq.number, 2)
         (given,) = requests[1].authorization
         self.assertEqual((given.param("username"), given.param("realm")), ("lists", "remote"))
+
+
+class SigningTests(BackEndCase):
+    def setUp(self) -> None:
+        """The domain of Alice has a key."""
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        pem = folder / "com.key"
+        pem.write_bytes(self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        self.keys = folder / "keys"
+        self.keys.write_text(f"# domain info key\nexample.com {INFO} {pem}\n")
+        self.settings = {"identity_signing": str(self.keys)}
+        super().setUp()
+
+    def test_signed(self) -> None:
+        """What is sent for a user of ours is signed for him, refreshes as well (RFC 4662 §7.1.1)."""
+        verifier = IdentityVerifier(
+            {INFO: SigningKey(self.key.public_key(), None, frozenset({"example.com"}))}
+        )
+        subscribe = self.subscribed()
+        self.assertEqual(verifier.verify(subscribe, self.aor, EPOCH + self.world.now), ALICE)
+        self.notify(subscribe, note="x")
+        self.accept()
+        self.take(3300)
+        (refresh,) = self.subscribes()
+        date = refresh.date
+        assert date is not None
+        self.assertEqual(verifier.verify(refresh, self.aor, date.timestamp()), ALICE)
+        refresh.set("From", "<sip:eve@example.com>;tag=x")
+        error = self.assertRaises(SIPError, verifier.verify, refresh, self.aor, date.timestamp())
+        self.assertEqual(error.status, 438)
+
+    def test_believed(self) -> None:
+        """Another server that knows the key needs nothing else to know the watcher."""
+        public = self.keys.with_name("com.pem")
+        public.write_bytes(
+            self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        )
+        known = self.keys.with_name("known")
+        known.write_text(f"{INFO} {public} example.com\n")
+        remote = RemoteServer(self.world, "198.51.100.99", identity_keys=str(known))
+        remote.credentials.put(credential("dave", remote.domain))
+        dave = f"sip:dave@{remote.domain}"
+        self.world.friends("bob", more=f'<entry uri="{dave}"/>')
+        self.assertEqual(self.world.subscribe(self.alice).status, 200)
+        self.take(3.0)
+        row = self.table.rows[dave]
+        assert row is not None
+        self.assertEqual(row.state, "active")
+        resident = remote.core.residents.get(dave)
+        assert resident is not None
+        self.assertEqual([*resident.state.watchers], [ALICE])
+
+    def test_own_identity(self) -> None:
+        """For a watcher of another domain the server subscribes as itself (RFC 4662 §7.1.2)."""
+        backend = self.world.core.lists.virtual.backend  # type: ignore[union-attr]  # lists are served
+        assert backend is not None
+        backend.watch("user", self.aor, "presence", "sip:carl@example.org")
+        self.world.run(1.0)
+        (subscribe,) = self.subscribes()
+        self.assertEqual(subscribe.from_.uri.aor, "sip:lists@example.com")
+
+    def test_files(self) -> None:
+        """A key that can't be used is told at the start, with its line."""
+        for text in ("example.com", f"example.com {INFO} /nonexistent", f"a {INFO} {self.keys}"):
+            self.keys.write_text("\n" + text)
+            error = self.assertRaises(SettingsError, super().setUp)
+            self.assertIn("line 2", str(error))
 
 
 class RemoteServer:
