@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from simplestack.app.resident import Residents
 from simplestack.documents.errors import DocumentError
 from simplestack.documents.resourcelists import Entry, List, Service, parse_rls_services
+from simplestack.event.listbody import read_body
 from simplestack.interfaces import IStore
 from simplestack.roles.lists import DOMAIN_USERS, ResourceLists
 from simplestack.sip.errors import SIPError
@@ -230,8 +231,9 @@ class ListDirectory:
         if resident is None:
             raise _WantedError(aor)
         for record in resident.state.subscriptions.values():
-            if record.body:
-                return flat_body(record.body, self.role.limits)
+            found = read_body(record.content_type, record.body).recipients
+            if found:
+                return flat_body(found, self.role.limits)
         return None
 
     def resolve(self, aor: str, package: str, lenient: bool = False) -> "Deferred[FlatList | None]":

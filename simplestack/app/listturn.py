@@ -10,6 +10,7 @@ from simplestack.app.listdirectory import RECIPIENTS, is_list
 from simplestack.app.lists import ListServer
 from simplestack.app.sipturn import SIPService, SIPTurn
 from simplestack.app.watch import Watch
+from simplestack.event.listbody import has_recipients, read_request
 from simplestack.outcome import Outcome
 from simplestack.sip.errors import SIPError
 from simplestack.sip.message import Request, Response
@@ -38,7 +39,7 @@ class Lists:
         Raises SIPError 400.
         """
         server = self.server
-        recipients = is_recipient_list(request)
+        recipients = bool(request.body) and has_recipients(request)
         if not recipients and server.directory.loaded and server.directory.list_aor(aor) is None:
             return None
         return ListTurn(server, service, request, transaction, aor, recipients)
@@ -143,7 +144,7 @@ class ListTurn(SIPTurn):
             if self._flat is None:
                 if self._recipients:
                     decode(request)
-                    self._flat = flat_body(request.body, server.role.limits)
+                    self._flat = flat_body(read_request(request).recipients, server.role.limits)
                 else:
                     return server.directory.resolve(self.aor, package).addCallbacks(
                         self._resolved, self._unresolved
@@ -203,16 +204,6 @@ class ListTurn(SIPTurn):
         watch, self._watch = self._watch, None
         if watch is not None:
             self._server.release(watch)
-
-
-def is_recipient_list(request: Request) -> bool:
-    """Whether the body is a list of resources to subscribe to (RFC 5367 §4)."""
-    if not request.body:
-        return False
-    disposition = request.content_disposition
-    if disposition is not None:
-        return disposition.type == "recipient-list"
-    return "recipient-list-subscribe" in [each.lower() for each in request.get_all("Require")]
 
 
 def decode(request: Request) -> None:

@@ -1,20 +1,21 @@
 """The template of RFC 4662: an event package applied to the resources of a list."""
 
 from collections.abc import Hashable, Mapping
-from typing import Final
 
 from zope.interface import implementer
 
 from simplestack.event.filtering import MEDIA_TYPE as FILTER_TYPE
+from simplestack.event.filtering import merged
+from simplestack.event.listbody import LISTS_TYPE, MIXED, read_body, read_request
 from simplestack.event.lists import MULTIPART, ListTable
 from simplestack.event.listselection import IN_PARTS, selection
 from simplestack.event.negotiation import partial_form
 from simplestack.interfaces import Body, Decision, IEventPackage
+from simplestack.sip.errors import SIPError
+from simplestack.sip.message import Request
 from simplestack.state import ChangeSet, ResourceState, Subscription
 
 __all__ = ["ListPackage"]
-
-LISTS_TYPE: Final = "application/resource-lists+xml"
 
 
 @implementer(IEventPackage)
@@ -42,10 +43,35 @@ class ListPackage:
         # package." (RFC 4662 §4.2)
         self.default_expires: int = inner.default_expires
         if FILTER_TYPE in getattr(inner, "subscribe_types", ()):
-            self.subscribe_types = (LISTS_TYPE, FILTER_TYPE)
+            self.subscribe_types = (LISTS_TYPE, FILTER_TYPE, MIXED)
         #: The shortest time between two notifications that a subscriber can ask for.
         self.interval = interval
         self._tables = tables
+
+    def read_body(
+        self, request: Request, before: Subscription | None, aor: str, most: int
+    ) -> tuple[str, bytes]:
+        """The content type and body that a subscription has after a SUBSCRIBE with a body.
+
+        Recipients stay as they are, filters are merged with those that were there before.
+
+        :raises SIPError: 400, 413, 415, 488.
+        """
+        found = read_request(request)
+        if found.filters and FILTER_TYPE not in self.subscribe_types:
+            raise SIPError(415, headers=[("Accept", LISTS_TYPE)], text="no filters here")
+        if before is not None and found.recipients:
+            # "a resource list server receiving a subsequent SUBSCRIBE request with a
+            # resource-list body … rejects it with a 415" (RFC 5367 §5.1)
+            raise SIPError(415, text="the list can't be changed by another SUBSCRIBE")
+        kept = found if before is None else read_body(before.content_type, before.body)
+        if found.filters:
+            old = b"" if before is None else kept.filters
+            filters = merged(old, found.filters, aor, self.name)
+            if len(filters) > most:
+                raise SIPError(413, text="the filters together are too long")
+            kept = kept._replace(filters=filters)
+        return kept.write()
 
     def narrowed(self, permissions: Hashable, subscription: Subscription) -> Hashable:
         """What filters leave of the list (RFC 4660 §4), or the list in parts (RFC 5263)."""
@@ -54,8 +80,10 @@ class ListPackage:
 
     def _selected(self, subscription: Subscription) -> bytes:
         """Which selection of the list a subscriber is told by; b"" is the list as it is."""
-        if subscription.content_type == FILTER_TYPE:
-            return subscription.body
+        if subscription.content_type not in ("", LISTS_TYPE):
+            filters = read_body(subscription.content_type, subscription.body).filters
+            if filters:
+                return filters
         if partial_form(subscription.accept, self.inner) is not None:
             return IN_PARTS
         return b""

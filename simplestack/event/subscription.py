@@ -122,7 +122,7 @@ class Subscribing:
             raise SIPError(404)
         granted = self._granted(request, package)
         accept = self._accept(request, package)
-        content_type, body = self._body(request, package, incoming.aor, b"")
+        content_type, body = self._body(request, package, incoming.aor, None)
         target = self._target(request)
         if target is None:
             raise SIPError(400, text="Contact is missing")
@@ -208,10 +208,7 @@ class Subscribing:
         content_type, body = usage.content_type, usage.body
         if request.body:
             # Without a body, the client "does not wish to update the filters" (RFC 4660 §5.2.2).
-            kept = usage.body if usage.content_type == FILTER_TYPE else b""
-            content_type, body = self._body(request, package, usage.aor, kept)
-            if body and usage.body and (content_type == FILTER_TYPE) != bool(kept):
-                raise SIPError(415, text=f"no {content_type[:80]} in place of what it has")
+            content_type, body = self._body(request, package, usage.aor, usage)
         # SUBSCRIBE is a target refresh request (RFC 6665 §3.1); the route set stays.
         target = self._target(request) or usage.remote_target
         cseq = request.cseq.number
@@ -312,18 +309,26 @@ class Subscribing:
         return accept
 
     def _body(
-        self, request: Request, package: IEventPackage, aor: str, kept: bytes
+        self, request: Request, package: IEventPackage, aor: str, before: Subscription | None
     ) -> tuple[str, bytes]:
         """The content type and body that the subscription has, if the package understands it.
 
         RFC 3261 §8.2.3: a body that is not understood and not optional gets 415.  Filters are
-        merged with those that were kept before.
+        merged with those that were there before.  A package may have a method ``read_body`` that
+        does this in place of it.
         """
         body = request.body
         if not body:
             return "", b""
         if len(body) > self.limits.body:
             raise SIPError(413, text=f"a body has at most {self.limits.body} octets here")
+        read = getattr(package, "read_body", None)
+        if read is not None:
+            found: tuple[str, bytes] = read(request, before, aor, self.limits.body)
+            return found
+        kept = b""
+        if before is not None and before.content_type == FILTER_TYPE:
+            kept = before.body
         understood: tuple[str, ...] = getattr(package, "subscribe_types", ())
         media_type = request.content_type
         if media_type is not None and media_type.type in understood:

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from simplestack.documents.multipart import Part, write_multipart
 from simplestack.documents.pidf import MEDIA_TYPE
 from simplestack.event.filtering import filtered, filtering_in, merged
 from simplestack.event.lists import PENDING_ENTRY, EntryState, ListEntry, ListTable
@@ -179,18 +180,61 @@ class FilterTests(ListCase):
         assert row is not None
         self.assertEqual((row.state, row.reason, row.body), ("terminated", "rejected", b""))
 
-    def test_in_place_of_a_list(self) -> None:
-        """A subscription whose list is in its body takes no filter in place of it (415)."""
-        response = self.world.subscribe(
+    def with_list(self, *parts: tuple[str, str, bytes], boundary: str = "b1") -> Response:
+        """Subscribe with these bodies: type, disposition, octets."""
+        fields = [
+            (("Content-Type", kind), *([("Content-Disposition", what)] if what else []))
+            for kind, what, _ in parts
+        ]
+        body = write_multipart(
+            [Part(each, octets) for each, (_, _, octets) in zip(fields, parts, strict=True)], "b1"
+        )
+        return self.world.subscribe(
             self.alice,
             ALICE,
-            resource_lists("bob"),
-            Content_Type="application/resource-lists+xml",
-            Content_Disposition="recipient-list",
+            body,
+            Content_Type=f"multipart/mixed;boundary={boundary}",
             Require="recipient-list-subscribe",
         )
-        self.assertEqual(response.status, 200)
-        self.assertEqual(self.again(response, basic("1")).status, 415)
+
+    def test_with_a_list(self) -> None:
+        """A list in the body may come with filters (RFC 5367 §4); a refresh changes these alone."""
+        self.say(self.bob, "here")
+        response = self.with_list(
+            ("application/resource-lists+xml", "recipient-list", resource_lists("bob", "carol")),
+            (FILTER, "", filter_set(basic("1", f'uri="{BOB}"'))),
+        )
+        self.assertEqual(response.status, 200, response)
+        self.assertEqual(self.take(), [True])
+        self.assertEqual({*self.table.rows}, {BOB, CAROL})
+        self.assertNotIn(b"here", self.note("bob"))
+        self.world.restart()
+        self.world.run(3.0)
+        self.take()
+        self.assertNotIn(b"here", self.note("bob"))
+        self.assertEqual(self.again(response, '<filter id="1" remove="true"/>').status, 200)
+        self.assertEqual(self.take(), [True])
+        self.assertEqual({*self.table.rows}, {BOB, CAROL})
+        self.assertIn(b"here", self.note("bob"))
+        self.assertEqual(self.again(response, basic("2")).status, 200)
+        self.take()
+        self.assertNotIn(b"here", self.note("bob"))
+        self.assertEqual(self.refresh(response).status, 200)
+        self.take()
+        self.assertNotIn(b"here", self.note("bob"))
+
+    def test_with_others(self) -> None:
+        """Bodies that are not understood: 415, or ignored where they are optional; bad ones 400."""
+        lists = ("application/resource-lists+xml", "recipient-list", resource_lists("bob"))
+        self.assertEqual(self.with_list(lists).status, 200)
+        self.assertEqual(self.take(), [True])
+        icon = ("image/png", "icon;handling=optional", b"x")
+        self.assertEqual(self.with_list(icon, lists).status, 200)
+        self.assertEqual(self.with_list(("image/png", "", b"x"), lists).status, 415)
+        self.assertEqual(self.with_list(lists, lists).status, 415)
+        self.assertEqual(self.with_list(lists, boundary="other").status, 400)
+        filters = (FILTER, "", filter_set(basic("1")))
+        self.assertEqual(self.with_list(filters).status, 400)
 
     def test_bad(self) -> None:
         """What is not understood gets 488."""
