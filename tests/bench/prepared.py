@@ -58,7 +58,9 @@ def free_port() -> int:
                 return port
 
 
-def _wait_until_up(served: Served, sockets: Sockets, limit: float = 30.0) -> None:
+def _wait_until_up(
+    served: Served, sockets: Sockets, drain: bool = True, limit: float = 60.0
+) -> None:
     end = time.monotonic() + limit
     attempt = 0
     while time.monotonic() < end:
@@ -71,19 +73,27 @@ def _wait_until_up(served: Served, sockets: Sockets, limit: float = 30.0) -> Non
         time.sleep(0.05)
     else:
         raise ServerError(f"no answer to OPTIONS within {limit:.0f} s:\n{served.said()}")
-    while any(sockets.read(0.3)):
+    while drain and any(sockets.read(0.3)):
         pass
 
 
 @contextmanager
 def running(
-    plan: Plan, command: list[str], directory: Path, port: int, sockets: Sockets
+    plan: Plan,
+    command: list[str],
+    directory: Path,
+    port: int,
+    sockets: Sockets,
+    drain: bool = True,
 ) -> Iterator[Served]:
-    """A server that this command starts, up; its last words are added to what goes wrong."""
+    """A server that this command starts, up; its last words are added to what goes wrong.
+
+    ``drain`` waits until nothing more comes from it, which is not to be where it has watchers.
+    """
     served = Served(command, directory, port, plan.server_cpus)
     try:
         sockets.connect(port)
-        _wait_until_up(served, sockets)
+        _wait_until_up(served, sockets, drain)
         yield served
     except LoadError as error:
         served.check()
@@ -185,6 +195,7 @@ settings = Settings(
     notify_interval=0,
     nonce_lifetime=7200,
     max_nonces=1_000_000,
+    restart_window={window!r},
     **{settings!r},
 )
 Daemon(makeStack(settings)).setServiceParent(application)
@@ -192,16 +203,24 @@ Daemon(makeStack(settings)).setServiceParent(application)
 
 
 def open_server(
-    directory: Path, store: str, listen: list[str], xcap: int, profile: Path | None = None
+    directory: Path,
+    store: str,
+    listen: list[str],
+    xcap: int,
+    profile: Path | None = None,
+    window: int = 10,
 ) -> list[str]:
-    """The command of a server that lets everybody watch whoever has no rules."""
+    """The command of a server that lets everybody watch whoever has no rules.
+
+    After a restart all watchers are told within ``window`` seconds.
+    """
     settings = {
         "domains": [DOMAIN],
         "store": store,
         "listen": listen,
         "xcap": [f"tcp:{xcap}:interface=127.0.0.1"],
     }
-    (directory / "open.tac").write_text(_TAC.format(settings=settings))
+    (directory / "open.tac").write_text(_TAC.format(settings=settings, window=window))
     return twistd(["-y", "open.tac"], profile)
 
 
