@@ -40,7 +40,7 @@ _LINGER: Final = 30.0
 #: What Via and Contact add to a request, in octets.
 _HEAD: Final = 250
 
-Key = tuple[str, str, str]
+Key = tuple[str, str, str, tuple[str, ...]]
 
 
 class _Remote:
@@ -148,13 +148,19 @@ class BackEnd:
 
     # ------------------------------------------------------------------ what lists ask for
 
-    def watch(self, user: str, aor: str, package: str, watcher: str) -> EntryState | None:
-        """Show a resource in a list from now on; what is known of it, if anything."""
+    def watch(
+        self, user: str, aor: str, package: str, watcher: str, sealed: tuple[str, ...] = ()
+    ) -> EntryState | None:
+        """Show a resource in a list from now on; what is known of it, if anything.
+
+        ``sealed`` are types of signed or encrypted bodies that the watcher takes beside the usual
+        ones; they are passed on as they come.
+        """
         accept = self._accept.get(package)
         if accept is None:
             # What is told in parts can't be passed on in a list that leaves some of them out.
             return terminated_entry("noresource")
-        key = (aor, package, watcher)
+        key = (aor, package, watcher, sealed)
         now = self._clock()
         remote = self._remotes.get(key)
         if remote is not None and remote.subscriber.leaving:
@@ -177,7 +183,9 @@ class BackEnd:
             # identity" (RFC 4662 §7.1.2)
             known = domain_of(watcher) in self._ours
             sender = watcher if known else f"sip:{CONTACT}@{self._ours[0]}"
-            subscriber = Subscriber(aor, package, sender, accept, self._identifiers, now)
+            subscriber = Subscriber(
+                aor, package, sender, (*accept, *sealed), self._identifiers, now
+            )
             remote = self._remotes[key] = _Remote(key, subscriber, domain)
         remote.users.add(user)
         remote.unused_at = None
@@ -185,9 +193,11 @@ class BackEnd:
         self._look(remote, now)
         return remote.shown
 
-    def leave(self, user: str, aor: str, package: str, watcher: str) -> None:
+    def leave(
+        self, user: str, aor: str, package: str, watcher: str, sealed: tuple[str, ...] = ()
+    ) -> None:
         """A list shows a resource no more."""
-        remote = self._remotes.get((aor, package, watcher))
+        remote = self._remotes.get((aor, package, watcher, sealed))
         if remote is None:
             return
         remote.users.discard(user)

@@ -99,15 +99,18 @@ class ListServer:
 
     # ------------------------------------------------------------------ watches
 
-    def open(self, aor: str, package: str, watcher: str, flat: FlatList) -> Watch:
-        """The table of a list for a watcher, which is filled from now on."""
+    def open(self, aor: str, package: str, watcher: str, flat: FlatList, accept: str = "") -> Watch:
+        """The table of a list for a watcher, which is filled from now on.
+
+        ``accept`` are the values of Accept of who subscribes first.
+        """
         id_ = _id(aor, package, watcher)
         watch = self._watches.get(id_)
         now = self._clock()
         if watch is None:
             uri = "sip:" + aor[len(LIST) :]
             table = ListTable(uri, id_, self.role.interval, self.role.max_body)
-            watch = self._watches[id_] = Watch(aor, package, watcher, table, id_)
+            watch = self._watches[id_] = Watch(aor, package, watcher, table, id_, _sealed(accept))
             watch.since, watch.until = now, now + _LIFE
             self._tables.setdefault(aor, {})[package, watcher] = table
             self._fill(watch, flat, now)
@@ -284,7 +287,8 @@ class ListServer:
         resolved = self.directory.resolve(state.aor, record.package, lenient=True)
 
         def found(flat: FlatList | None) -> None:
-            self.open(state.aor, record.package, record.watcher, flat or FlatList(None, ()))
+            none = FlatList(None, ())
+            self.open(state.aor, record.package, record.watcher, flat or none, record.accept)
             if flat is None:
                 self._turns.run(EndTurn(state.aor))
 
@@ -328,6 +332,14 @@ class ListServer:
 
     def __iter__(self) -> Iterator[Watch]:
         return iter(list(self._watches.values()))
+
+
+def _sealed(accept: str) -> tuple[str, ...]:
+    """The types of signed and encrypted bodies in an Accept."""
+    # "resource list servers SHOULD pass along indication for support of "multipart/signed" and
+    # "application/pkcs7-mime" content types to any SIP back-end subscriptions" (RFC 4662 §7.3)
+    named = accept.lower()
+    return tuple([each for each in ("multipart/signed", "application/pkcs7-mime") if each in named])
 
 
 def _entry(flat: FlatEntry) -> ListEntry:

@@ -149,7 +149,9 @@ class ListTurn(SIPTurn):
                     return server.directory.resolve(self.aor, package).addCallbacks(
                         self._resolved, self._unresolved
                     )
-            self._watch = watch = server.open(self.aor, package, identity, self._flat)
+            self._watch = watch = server.open(
+                self.aor, package, identity, self._flat, ", ".join(request.get_all("Accept"))
+            )
             watch.opening += 1
             if request.to.tag:
                 server.refresh(watch)

@@ -85,7 +85,7 @@ class VirtualSubscriptions:
             state = (
                 terminated_entry("noresource")
                 if backend is None
-                else backend.watch(watch.id, aor, watch.package, watch.watcher)
+                else backend.watch(watch.id, aor, watch.package, watch.watcher, watch.sealed)
             )
             self.told(watch.id, aor, state)
             return
@@ -100,7 +100,7 @@ class VirtualSubscriptions:
         watch.again.pop(aor, None)
         self._pardon(watch, aor)
         if self.backend is not None and domain_of(aor) not in self._domains:
-            self.backend.leave(watch.id, aor, watch.package, watch.watcher)
+            self.backend.leave(watch.id, aor, watch.package, watch.watcher, watch.sealed)
         else:
             self._end(watch.id, aor)
 

@@ -22,6 +22,7 @@ class Watch:
         "opening",
         "package",
         "ready",
+        "sealed",
         "since",
         "table",
         "until",
@@ -29,13 +30,23 @@ class Watch:
         "watcher",
     )
 
-    def __init__(self, aor: str, package: str, watcher: str, table: ListTable, id_: str) -> None:
+    def __init__(
+        self,
+        aor: str,
+        package: str,
+        watcher: str,
+        table: ListTable,
+        id_: str,
+        sealed: tuple[str, ...] = (),
+    ) -> None:
         self.aor = aor
         self.package = package
         self.watcher = watcher
         self.table = table
         #: The id of all subscriptions behind it: there is one for each AOR.
         self.id = id_
+        #: Types of signed or encrypted bodies that the subscriber takes.
+        self.sealed = sealed
         self.flat = FlatList(None, ())
         #: Turns under way that count on it.
         self.opening = 0

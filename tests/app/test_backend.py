@@ -22,7 +22,7 @@ from simplestack.sip.message import Request
 from simplestack.sip.uri import Uri
 from simplestack.store.memory import MemoryCredentials, MemoryStore
 from simplestack.transaction.flow import Flow
-from tests.app.listworld import ALICE, FRIENDS, ListWorld, Row, Table, pidf
+from tests.app.listworld import ACCEPT, ALICE, FRIENDS, ListWorld, Row, Table, opened, pidf
 from tests.app.world import EPOCH, Link, credential
 
 BOB = "sip:bob@example.com"
@@ -165,6 +165,21 @@ class SubscribingTests(BackEndCase):
         self.assertEqual(self.notify(subscribe, note="x" * 40_000, number=2), 413)
         self.take()
         self.assertEqual(self.shown(), ("pending", ""))
+
+    def test_sealed(self) -> None:
+        """Who takes signed bodies gets those of others as they come (§7.3)."""
+        self.accept()
+        accept = f"{ACCEPT}, multipart/signed"
+        self.assertEqual(self.world.subscribe(self.alice, Accept=accept).status, 200)
+        self.take()
+        (subscribe,) = self.subscribes()
+        self.assertEqual(subscribe.get("Accept"), "application/pidf+xml, multipart/signed")
+        signed = 'multipart/signed;protocol="application/pkcs7-signature";micalg=sha1;boundary=b'
+        self.assertEqual(self.notify(subscribe, note="sealed", media_type=signed), 200)
+        self.world.run(2.0)
+        _, parts = opened(self.alice.notifies()[-1])
+        ((part, found),) = [(each.body, each.content_type) for each in parts.values()]
+        self.assertEqual((found, part), (signed, pidf("zoe", "sealed")))
 
     def test_shared(self) -> None:
         """One subscription for a presentity and a watcher, whatever lists have it."""
