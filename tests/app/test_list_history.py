@@ -56,7 +56,8 @@ STEPS = st.one_of(
     _step("publish", _users, st.integers(0, 3)),
     _step("rules", _users, st.sampled_from(HANDLINGS)),
     _step("edit", _several, _parts),
-    _step("other", st.sampled_from(("work", "more", "external")), _several),
+    _step("other", st.sampled_from(("work", "more")), _several),
+    _step("external", _several),
     _step("zoe", st.sampled_from(("active", "pending", 404, 403, 503, 0)), st.integers(0, 3)),
     _step("zoe ends", st.sampled_from(("deactivated", "timeout", "probation", "giveup"))),
     _step("service", st.booleans()),
@@ -158,7 +159,9 @@ class History:
         #: Whether one of them is a service.
         self.service = True
         self.listed, self.parts = listed, parts
-        self.store()
+        self.store_services()
+        self.store_others()
+        self.store_list()
         self.phones = {user: world.phone(f"{user}@example.com") for user in USERS}
         self.tags: dict[str, str] = {}
         self.followers = {
@@ -186,9 +189,20 @@ class History:
             f"{work if self.service else ''}</rls-services>"
         ).encode()
 
-    def store(self) -> None:
-        """Store the documents as they are now."""
+    def store_services(self) -> None:
+        """Store the services as they are now."""
         self.world.put("rls-services", self.services())
+
+    def store_others(self) -> None:
+        """Store the lists that the list may refer to."""
+        users = {"work": self.others["work"], "more": self.others["more"], "fixed": ["carol"]}
+        self._store(
+            "others",
+            "".join(f'<list name="{name}">{_entries(each)}</list>' for name, each in users.items()),
+        )
+
+    def store_list(self) -> None:
+        """Store the list as it is now."""
         parts = {
             "nested": f"<list>{_entries(['dave'])}<list>{_entries(['bob'])}</list></list>",
             "ref": f'<entry-ref ref="resource-lists/users/{ALICE}/others/~~/resource-lists/list'
@@ -199,27 +213,12 @@ class History:
             "external": f'<external anchor="{ANCHOR}"/>',
             "zoe": f'<entry uri="{self.zoe.aor}"/>',
         }
-        for name, body in (
-            (
-                "others",
-                "".join(
-                    f'<list name="{each}">{_entries(users)}</list>'
-                    for each, users in (
-                        ("work", self.others["work"]),
-                        ("more", self.others["more"]),
-                        ("fixed", ["carol"]),
-                    )
-                ),
-            ),
-            (
-                "index",
-                f'<list name="friends">{_entries(self.listed)}'
-                + "".join(parts[each] for each in sorted(self.parts))
-                + "</list>",
-            ),
-        ):
-            document = f'<resource-lists xmlns="{LISTS}">{body}</resource-lists>'
-            self.world.put("resource-lists", document.encode(), name=name)
+        inside = "".join([parts[each] for each in sorted(self.parts)])
+        self._store("index", f'<list name="friends">{_entries(self.listed)}{inside}</list>')
+
+    def _store(self, name: str, lists: str) -> None:
+        document = f'<resource-lists xmlns="{LISTS}">{lists}</resource-lists>'
+        self.world.put("resource-lists", document.encode(), name=name)
 
     def fetch(self, url: str, accept: str) -> "Deferred[bytes]":
         """What another server has."""
@@ -265,11 +264,14 @@ class History:
             assert isinstance(whom, list)
             assert isinstance(how, set)
             self.listed, self.parts = whom, how
-            self.store()
+            self.store_list()
         elif what == "other":
             assert isinstance(how, list)
             self.others[str(whom)] = how
-            self.store()
+            self.store_others()
+        elif what == "external":
+            assert isinstance(whom, list)
+            self.others["external"] = whom
         elif what == "zoe":
             assert isinstance(whom, str | int)
             self.zoe.become(whom, f"note {how}")
@@ -277,7 +279,7 @@ class History:
             self.zoe.end(str(whom))
         elif what == "service":
             self.service = bool(whom)
-            self.store()
+            self.store_services()
         elif what == "lose":
             assert isinstance(how, int)
             self.followers[str(whom)].phone.link.losing[0] += how
