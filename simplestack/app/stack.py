@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -70,6 +70,8 @@ class Stack(Service):
         self.roles: Sequence[IRole] = make_roles(settings) if roles is None else roles
         self._loops: list[LoopingCall] = []
         self._wakes: list[Any] = []
+        #: The clock's turns that go on at once.
+        self._slice: Any = None
         self._places: list[str] = []
         #: Where XCAP is served, as URLs.
         self._roots: list[str] = []
@@ -191,6 +193,7 @@ class Stack(Service):
                 )
         super().startService()
         self._started = time.monotonic()
+        self.core.turns.later = self._later
         self.store.on_failure = self.core.turns.distrust
         self._open_store()
         # Before anything is loaded, so that no removal of after that is missed.
@@ -263,6 +266,10 @@ class Stack(Service):
         self.clock.follow()
         self.core.turns.tick()
 
+    def _later(self, act: Callable[[], None]) -> None:
+        """Go on with the clock's turns after what has come in from the network."""
+        self._slice = self.reactor.callLater(0, act)
+
     def _refresh_credentials(self) -> Deferred[Any]:
         # While the database is away the credentials that are known serve on.
         refreshed = self.core.authenticator.refresh()
@@ -276,8 +283,8 @@ class Stack(Service):
                 loop.stop()
         self._loops.clear()
         self._ready.cancel()
-        for wake in self._wakes:
-            if wake.active():
+        for wake in (*self._wakes, self._slice):
+            if wake is not None and wake.active():
                 wake.cancel()
         self._wakes.clear()
         stopped = gatherResults([self._stop_listening(), self.sources.stop()])

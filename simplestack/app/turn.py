@@ -4,6 +4,7 @@
 missing, and is called again from its start when that has come.
 """
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, ClassVar, Protocol, cast
 
@@ -30,6 +31,8 @@ __all__ = ["Attendant", "Turn", "Turns"]
 RETRY_AFTER = 5
 #: When the clock's turn of an AOR is tried again after a fault, in seconds.
 FAULT_PAUSE = 60
+#: Turns of the clock that run in one go.
+_SLICE = 50
 
 
 class Turn(Protocol):
@@ -129,6 +132,10 @@ class Turns:
         self.delivery: Delivery
         #: Set by the assembly where there are resource lists.
         self.attendant: Attendant | None = None
+        #: Runs something when what has come meanwhile has been taken; the assembly sets it.
+        self.later: Callable[[Callable[[], None]], object] | None = None
+        #: AORs whose time has come, and whose turn has not.
+        self._due: deque[str] = deque()
         #: Each says what an AOR that was loaded waits for before its subscribers are told.
         self.preparing: list[Callable[[ResourceState, float], Deferred[Any] | None]] = []
         #: Failures in a row of the subscriptions whose last NOTIFY failed, by AOR and id.
@@ -331,8 +338,22 @@ class Turns:
         now = self._clock()
         if self.attendant is not None:
             self.attendant.tick(now)
-        for aor in self._deadlines.due(now):
-            self.wake(aor)
+        waited = bool(self._due)
+        self._due.extend(self._deadlines.due(now))
+        if self._due and not waited:
+            self._wake_some()
+
+    def _wake_some(self) -> None:
+        """Run some of the turns that are due; the others when requests have had theirs."""
+        due, later = self._due, self.later
+        left = _SLICE
+        try:
+            while due and (left or later is None):
+                left -= 1
+                self.wake(due.popleft())
+        finally:
+            if due and later is not None:
+                later(self._wake_some)
 
     def wake(self, aor: str) -> None:
         """Run the turn of the clock for an AOR.

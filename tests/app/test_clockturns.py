@@ -1,7 +1,10 @@
 """The turns of the clock, and those after a restart."""
 
+from collections.abc import Callable
+
 from simplestack.state import Binding, Publication
 from tests.app.test_turn import ALICE, BOB, TurnCase
+from tests.app.world import EPOCH
 
 
 class ClockTests(TurnCase):
@@ -59,6 +62,26 @@ class ClockTests(TurnCase):
         (notify,) = self.bob.notifies()
         self.assertIn(b"sip:carol@example.com", notify.body)
         self.assertIn(b'event="timeout"', notify.body)
+
+    def test_slices(self) -> None:
+        """Where many are due together, requests have their turn between slices of fifty."""
+        turns = self.world.core.turns
+        waiting: list[Callable[[], None]] = []
+        turns.later = waiting.append
+        for number in range(120):
+            self.world.core.deadlines.set(f"sip:u{number}@example.com", EPOCH + self.world.now)
+        self.world.run(1.0)
+        loaded = [len([*self.world.core.residents])]
+        while waiting:
+            (go_on,) = waiting
+            waiting.clear()
+            if len(loaded) == 1:
+                # A second passes meanwhile.
+                turns.tick()
+                self.assertEqual(waiting, [])
+            go_on()
+            loaded.append(len([*self.world.core.residents]))
+        self.assertEqual([each - loaded[0] for each in loaded], [0, 50, 70])
 
     def test_boundaries(self) -> None:
         """RFC 4745 §7.3: validities begin and end by the clock alone, each of them."""

@@ -54,7 +54,7 @@ def _step(
 
 STEPS = st.one_of(
     _step("publish", _users, st.integers(0, 3)),
-    _step("rules", _users, st.sampled_from(HANDLINGS)),
+    _step("rules", st.sets(_users, min_size=1), st.sampled_from(HANDLINGS)),
     _step("edit", _several, _parts),
     _step("other", st.sampled_from(("work", "more")), _several),
     _step("external", _several),
@@ -259,7 +259,9 @@ class History:
             tag = self.tags.get(str(whom), "")
             self.tags[str(whom)] = world.publish(phone, f"note {how}", tag)
         elif what == "rules":
-            world.store_rules(_uri(str(whom)), {str(how): [ALICE]})
+            assert isinstance(whom, set)
+            for user in sorted(whom):
+                world.store_rules(_uri(user), {str(how): [ALICE]})
         elif what == "edit":
             assert isinstance(whom, list)
             assert isinstance(how, set)
