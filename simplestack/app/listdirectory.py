@@ -116,6 +116,11 @@ class ListDirectory:
                 self._index(document)
 
     def _index(self, document: Document) -> None:
+        # "If a client elects to define RLS services in a different document, this document will
+        # not be "picked up" in the global index, and therefore, will not be used as an RLS
+        # service." (RFC 4826 §4.4.7)
+        if document.path != "index":
+            return
         for service in _services(document):
             aor = target_of(service.uri)
             if aor is not None:

@@ -188,6 +188,21 @@ class SubscribingTests(ListCase):
         self.assertEqual(response.status, 502)
         self.assertIn("resource-lists/users/x", response.get("Warning") or "")
 
+    def test_index_alone(self) -> None:
+        """A service in another document than ``index`` is not used (RFC 4826 §4.4.7)."""
+        self.subscribed()
+        self.take()
+        services = self.world.core.store.documents("rls-services")
+        (document,) = self.successResultOf(services)
+        self.world.put("rls-services", document.body, name="other")
+        self.world.put("rls-services", None)
+        self.world.run(1.0)
+        (notify,) = self.alice.notifies()
+        self.assertIn("terminated;reason=noresource", notify.get("Subscription-State") or "")
+        self.assertEqual(self.world.subscribe(self.alice).status, 404)
+        self.world.restart()
+        self.assertEqual(self.world.subscribe(self.alice).status, 404)
+
     def test_users_come_first(self) -> None:
         """A list under the name of a user is not served in his place."""
         self.world.put_service(BOB)

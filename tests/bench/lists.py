@@ -109,6 +109,20 @@ class Line:
         #: Marks that NOTIFYs had since they were last taken.
         self.marks: list[bytes] = []
         self._data = bytearray()
+        # The server ends connections by which no first message comes.
+        self.socket.sendall(
+            b"OPTIONS sip:%b SIP/2.0\r\nVia: SIP/2.0/TCP %b;branch=z9hG4bKoptions%d\r\n"
+            b"Max-Forwards: 70\r\nFrom: <sip:%b>;tag=o\r\nTo: <sip:%b>\r\nCall-ID: %b\r\n"
+            b"CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+            % (
+                DOMAIN.encode(),
+                self.host,
+                account.index,
+                DOMAIN.encode(),
+                DOMAIN.encode(),
+                self.host.replace(b":", b"-"),
+            )
+        )
 
     def ask(self, serial: bytes, make: Callable[[], bytes]) -> None:
         """Send a request; ``make`` is called again where it is challenged."""
