@@ -2,6 +2,8 @@
 
 from typing import Generic, TypeVar
 
+from mypy_extensions import mypyc_attr
+
 from simplestack.sip.message import Request
 from simplestack.state import ChangeSet
 
@@ -10,6 +12,7 @@ __all__ = ["Incoming", "Outcome"]
 Answer = TypeVar("Answer")
 
 
+@mypyc_attr(acyclic=True)
 class Incoming:
     """A SIP request as it reaches a role: placed, authenticated, its syntax checked."""
 
@@ -27,7 +30,8 @@ class Incoming:
         self.flow = flow
         #: Whether requests back to the sender must use the flow: a NAT lies between, or ``;ob``.
         self.by_flow = by_flow
-        #: The Contact URI by which we can be reached about this AOR over this transport.
+        #: The Contact URI by which we can be reached about this AOR over this transport; "" where
+        #: the request makes no dialog.
         self.contact = contact
 
 

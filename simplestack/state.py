@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeAlias, TypeVar
 
+from mypy_extensions import mypyc_attr
+
 __all__ = [
     "RECORD_KINDS",
     "Absence",
@@ -183,6 +185,7 @@ class Removed(NamedTuple):
     silent: bool = False
 
 
+@mypyc_attr(acyclic=True)
 class ChangeSet:
     """What one turn changes of one AOR: ``(kind, id) → record | Removed``.
 
@@ -224,7 +227,7 @@ class ChangeSet:
 
     def touches(self, kind: Kind) -> bool:
         """Whether any entry is of this kind."""
-        return kind in {entry_kind for entry_kind, _ in self.entries}
+        return any(entry_kind is kind for entry_kind, _ in self.entries)
 
     def __bool__(self) -> bool:
         return bool(self.entries)

@@ -1,9 +1,9 @@
 """Who sent a request: Digest authentication against a credential source (RFC 7616, RFC 8760)."""
 
 from collections.abc import Collection, Sequence
-from functools import lru_cache
 from typing import cast
 
+from mypy_extensions import mypyc_attr
 from twisted.internet.defer import Deferred, fail
 
 from simplestack.interfaces import Credential, ICredentialSource
@@ -26,6 +26,7 @@ __all__ = ["Authenticator", "Claim", "Verified"]
 MAX_CACHED = 200_000
 
 
+@mypyc_attr(acyclic=True)
 class Verified:
     """A request's sender who has shown that he knows the password."""
 
@@ -42,6 +43,7 @@ class Verified:
         self.ha1 = ha1
 
 
+@mypyc_attr(acyclic=True)
 class Claim:
     """Credentials that came with a request, to be verified."""
 
@@ -65,6 +67,17 @@ class Claim:
         self.asked = False
 
 
+@mypyc_attr(acyclic=True)
+class _User:
+    """A user who is known."""
+
+    __slots__ = ("aor", "credential")
+
+    def __init__(self, credential: Credential) -> None:
+        self.credential = credential
+        self.aor = Uri("sip", user=credential.username, host=credential.domain).aor
+
+
 class Authenticator:
     """Verifies credentials, and knows which users exist.
 
@@ -86,7 +99,8 @@ class Authenticator:
         self._domains = frozenset(domains)
         self._nonces = nonces
         self._identifiers = identifiers
-        self._known: dict[tuple[str, str], Credential] = {}
+        # Domain → user name → what is known of him.
+        self._known: dict[str, dict[str, _User]] = {domain: {} for domain in self._domains}
         self._version: int | None = None
 
     def realm(self, *domains: str) -> str:
@@ -106,17 +120,17 @@ class Authenticator:
             if credentials.scheme != "digest" or credentials.param("realm") != claim.realm:
                 continue
             username = credentials.username
-            known = self._known.get((username, claim.realm))
+            known = self._known[claim.realm].get(username)
             if known is None:
                 if claim.asked:
                     break
                 claim.asked = True
                 return self._look_up(username, claim.realm)
             algorithm = credentials.algorithm
-            ha1 = _secret(known, algorithm) if algorithm in self._algorithms else ""
+            ha1 = _secret(known.credential, algorithm) if algorithm in self._algorithms else ""
             if ha1 and verify(credentials, ha1, claim.method, claim.body):
                 if self._nonces.use(credentials.param("nonce"), credentials.nonce_count, now):
-                    return Verified(_aor(username, claim.realm), credentials, ha1)
+                    return Verified(known.aor, credentials, ha1)
                 raise self.challenge(claim.realm, now, True, claim.offered)
         raise self.challenge(claim.realm, now, False, claim.offered)
 
@@ -152,7 +166,8 @@ class Authenticator:
     def exists(self, aor: str) -> bool | Deferred[bool]:
         """Whether the AOR is of a user."""
         uri = parse_uri(aor)
-        if (uri.user, uri.host) in self._known:
+        known = self._known.get(uri.host)
+        if known is not None and uri.user in known:
             return True
         return self._look_up(uri.user, uri.host).addCallback(lambda known: known is not None)
 
@@ -175,14 +190,15 @@ class Authenticator:
         before, self._version = self._version, version
         if version == before:
             return []
-        self._known.clear()
+        for known in self._known.values():
+            known.clear()
         if before is None:
             return []
         return cast("Deferred[list[str]]", self._source.removed(before))
 
     def __len__(self) -> int:
         """How many users are kept in memory."""
-        return len(self._known)
+        return sum([len(known) for known in self._known.values()])
 
     def _look_up(self, username: str, domain: str) -> Deferred[Credential | None]:
         found = cast("Deferred[Credential | None]", self._source.lookup(username, domain))
@@ -194,10 +210,11 @@ class Authenticator:
         if version != self._version:
             # It may be what was there before the source changed.
             return self._look_up(username, domain)
-        if credential is not None:
-            if len(self._known) >= MAX_CACHED:
-                del self._known[next(iter(self._known))]
-            self._known[credential.username, credential.domain] = credential
+        known = self._known.get(domain)
+        if credential is not None and known is not None:
+            if len(known) >= MAX_CACHED:
+                del known[next(iter(known))]
+            known[credential.username] = _User(credential)
         return credential
 
 
@@ -207,8 +224,3 @@ def _secret(credential: Credential, algorithm: str) -> str:
     if algorithm == "SHA-256":
         return credential.sha256
     return credential.md5 if algorithm == "MD5" else ""
-
-
-@lru_cache(maxsize=8192)
-def _aor(username: str, domain: str) -> str:
-    return Uri("sip", user=username, host=domain).aor

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from twisted.internet.base import ReactorBase
 from twisted.logger import Logger
@@ -33,7 +33,7 @@ class SteadyClock:
     every second.
     """
 
-    log = Logger()
+    log: ClassVar[Logger] = Logger()
 
     def __init__(
         self,

@@ -264,7 +264,9 @@ class SIPTurn:
             "" if verified is None else verified.identity,
             flow.key,
             by_flow,
-            self._service.placing.contact(request, self.aor, flow),
+            self._service.placing.contact(request, self.aor, flow)
+            if request.method == "SUBSCRIBE"
+            else "",
         )
         try:
             outcome = self._decide(incoming, state, now, self._service.identifiers)

@@ -29,7 +29,7 @@ __all__ = [
 
 #: Objects made and not gone again before Python looks for cycles among them, and how often it
 #: does that before it looks among the older ones, and the oldest.
-GC_THRESHOLDS = (20_000, 20, 20)
+GC_THRESHOLDS = (20_000, 100, 50)
 
 
 class Options(usage.Options):

@@ -2,6 +2,8 @@
 
 from hashlib import blake2b
 
+from mypy_extensions import mypyc_attr
+
 from simplestack.interfaces import Body
 
 __all__ = ["ANYTHING", "Entity", "entity_tag", "suppresses"]
@@ -10,6 +12,7 @@ __all__ = ["ANYTHING", "Entity", "entity_tag", "suppresses"]
 ANYTHING = "*"
 
 
+@mypyc_attr(acyclic=True)
 class Entity:
     """One version of what a view shows: the full state, whichever part of it is sent.
 

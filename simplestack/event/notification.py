@@ -2,6 +2,8 @@
 
 from functools import lru_cache
 
+from mypy_extensions import mypyc_attr
+
 from simplestack.event.coding import SMALLEST, choose_coding, encode
 from simplestack.event.dialect import linphone_event, linphone_parts, of_linphone
 from simplestack.interfaces import Body
@@ -13,6 +15,7 @@ from simplestack.transaction.transaction import ClientTransaction
 __all__ = ["Head", "Notification", "NotifyRequest"]
 
 
+@mypyc_attr(acyclic=True)
 class Notification:
     """What one subscriber is to be told, decided but not committed yet."""
 

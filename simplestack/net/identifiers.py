@@ -42,7 +42,7 @@ class RandomIdentifiers:
     def branch(self) -> str:
         """A Via branch with the magic cookie."""
         self._branches += 1
-        return f"{self._branch_prefix}{self._branches:x}"
+        return f"{self._branch_prefix}{self._branches}"
 
     def call_id(self) -> str:
         """A Call-ID."""

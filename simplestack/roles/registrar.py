@@ -12,6 +12,7 @@ from simplestack.outcome import Incoming, Outcome
 from simplestack.sip.errors import SIPError
 from simplestack.sip.fields import NameAddr, format_date, parse_name_addr, split_list
 from simplestack.sip.grammar import integer, quote
+from simplestack.sip.memory import remember
 from simplestack.sip.message import Request, Response
 from simplestack.sip.uri import Uri, parse_uri
 from simplestack.state import Binding, ChangeSet, ResourceState
@@ -382,7 +383,7 @@ def _read_contacts(values: list[str]) -> tuple[_Offer, ...]:
 
 def _read_contact(text: str) -> _Offer:
     # Long ones are not remembered, so that nobody fills the memory with them.
-    return _read(text) if len(text) > 512 else _remembered(text)
+    return _remembered(text)
 
 
 def _read(text: str) -> _Offer:
@@ -422,7 +423,7 @@ def _read(text: str) -> _Offer:
     )
 
 
-_remembered = lru_cache(8192)(_read)
+_remembered = remember(8192)(_read)
 
 
 def _reg_id(address: NameAddr) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import NoReturn, TypeVar
 
+from mypy_extensions import mypyc_attr
+
 from simplestack.sip.errors import SIPError
 from simplestack.sip.fields import (
     Challenge,
@@ -52,6 +54,7 @@ def _missing(name: str) -> NoReturn:
     raise SIPError(400, text=f"{name} is missing")
 
 
+@mypyc_attr(acyclic=True)
 class HeaderFields:
     """Header fields by canonical name, each the list of its raw values.
 

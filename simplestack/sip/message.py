@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from mypy_extensions import mypyc_attr
+
 from simplestack.sip.errors import REASONS, ParseError, SIPError
 from simplestack.sip.fields import WarningValue, parse_name_addr
 from simplestack.sip.grammar import TOKEN, integer, is_token
@@ -55,6 +57,7 @@ _is_plain_response = re.compile(
 _is_status = re.compile(r"[1-6][0-9]{2}").fullmatch
 
 
+@mypyc_attr(acyclic=True)
 class Message(HeaderFields):
     """A start line, header fields and a body."""
 
@@ -84,9 +87,11 @@ class Message(HeaderFields):
         count = len(lines) + 1
         if head.count("\n") != count or head.count("\r") != count:
             raise ValueError("a line end in the start line or a header field")
-        return head.encode("utf-8", "surrogateescape") + body
+        data = head.encode("utf-8", "surrogateescape")
+        return data + body if body else data
 
 
+@mypyc_attr(acyclic=True)
 class Request(Message):
     """A request: method, Request-URI as written, header fields, body."""
 
@@ -150,6 +155,7 @@ class Request(Message):
         return response
 
 
+@mypyc_attr(acyclic=True)
 class Response(Message):
     """A response: status code, reason phrase, header fields, body.
 
@@ -226,31 +232,35 @@ def parse_head(head: bytes, limits: Limits) -> Request | Response:
 
 
 def _parse_head(text: str, limits: Limits) -> Request | Response:
-    lines = text.split("\r\n")
     headers: dict[str, list[str]] = {}
     fault: str | None = None
     status = 400
     known = KNOWN
-    start = lines[0]
-    del lines[0]
-    for line in lines:
-        name, colon, value = line.partition(":")
+    count = 0
+    end = text.find("\r\n")
+    start = text if end < 0 else text[:end]
+    while end >= 0:
+        at = end + 2
+        end = text.find("\r\n", at)
+        stop = len(text) if end < 0 else end
+        count += 1
+        colon = text.find(":", at, stop)
+        name = text[at : stop if colon < 0 else colon]
         key = known.get(name)
-        if key is None or not colon:
-            if line[:1] in (" ", "\t"):
+        if key is None or colon < 0:
+            if name[:1] in (" ", "\t"):
                 return _parse_head(_unfold(" ", text), limits)
             name = name.rstrip(" \t")
-            if not colon or not is_token(name):
+            if colon < 0 or not is_token(name):
                 # It may be a damaged Authorization: what looks like a value stays unsaid.
-                shown = line.partition(":")[0].partition("=")[0][:40]
-                fault = fault or f"not a header field: {shown}"
+                fault = fault or f"not a header field: {name.partition('=')[0][:40]}"
                 continue
             key = canonical(name)
+        value = text[colon + 1 : stop].strip(" \t")
         if key in headers:
-            headers[key].append(value.strip(" \t"))
+            headers[key].append(value)
         else:
-            headers[key] = [value.strip(" \t")]
-    count = len(lines)
+            headers[key] = [value]
     if count > limits.lines:
         status, fault = 513, "too many header fields"
     if text.count("\n") != count or text.count("\r") != count:

@@ -7,7 +7,7 @@ from hashlib import blake2s
 from typing import NamedTuple, Protocol, TypeAlias
 
 from simplestack.sip.errors import ParseError, SIPError
-from simplestack.sip.fields import Via, parse_cseq
+from simplestack.sip.fields import Via
 from simplestack.sip.message import METHODS, Request, Response
 from simplestack.transaction.flow import DEFAULT_PORTS, Flow, sent_by, via
 from simplestack.transaction.hops import response_flow, stamp
@@ -164,10 +164,10 @@ class TransactionLayer:
     def _receive_response(self, response: Response, now: float) -> None:
         try:
             branch, sent_by_text = branch_and_sent_by(response)
-            method = parse_cseq(response.first("CSeq") or "").method
         except SIPError:
             self.dropped += 1
             return
+        _, _, method = (response.first("CSeq") or "").rpartition(" ")
         # "If the response has the same value of the branch parameter in the top Via header field
         # as the branch parameter in the top Via header field of the request that created the
         # transaction [and] if the method parameter in the CSeq header field matches the method of

@@ -376,13 +376,19 @@ class MatchingTests(ClientCase):
         self.assertEqual(self.heard, [(200, 0.1)])
 
     def test_unreadable_response_is_dropped(self) -> None:
-        """A response without a usable CSeq can't be matched, and is never answered."""
+        """A response without a usable CSeq or Via can't be matched, and is never answered."""
         self.send()
-        broken = answer(self.data, 200)
-        broken.set("CSeq", "99999999999 NOTIFY")
-        self.layer.receive(broken, self.flow, 0.1)
-        self.assertEqual(len(self.flow.sent), 1)
-        self.assertEqual(self.layer.counts()["messages_dropped"], 1)
+        for name, value, counted in (
+            ("CSeq", "1 SUBSCRIBE", "stray_responses"),
+            ("CSeq", "NOTIFY 1", "stray_responses"),
+            ("Via", "SIP/2.0/UDP", "messages_dropped"),
+        ):
+            broken = answer(self.data, 200)
+            broken.set(name, value)
+            before = self.layer.counts()[counted]
+            self.layer.receive(broken, self.flow, 0.1)
+            self.assertEqual(self.layer.counts()[counted], before + 1, value)
+        self.assertEqual((len(self.flow.sent), self.heard), (1, []))
 
     def test_start_request(self) -> None:
         """Our Via goes on top: sent-by, rport and a new branch (RFC 3261 §18.1.1, RFC 3581 §3)."""

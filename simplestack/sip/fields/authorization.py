@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from mypy_extensions import mypyc_attr
+
 from simplestack.sip.grammar import QUOTED, TOKEN, bad, quote, unquote
 from simplestack.sip.memory import remember
 
@@ -28,6 +30,7 @@ _find_params = re.compile(
 _UNQUOTED = ("algorithm", "stale", "nc", "qop", "userhash", "username*")
 
 
+@mypyc_attr(acyclic=True)
 class Credentials:
     """What Authorization says: the scheme in lower case, parameters by lower-case name, unquoted."""
 

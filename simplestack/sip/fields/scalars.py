@@ -6,6 +6,8 @@ import re
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from mypy_extensions import mypyc_attr
+
 from simplestack.sip.grammar import (
     QUOTED,
     TOKEN,
@@ -59,6 +61,7 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
+@mypyc_attr(acyclic=True)
 class CSeq:
     """The number that orders requests, and the method (§20.16)."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from mypy_extensions import mypyc_attr
+
 from simplestack.sip.grammar import (
     TOKEN,
     Params,
@@ -27,6 +29,7 @@ _hop = re.compile(
 ).fullmatch
 
 
+@mypyc_attr(acyclic=True)
 class Via:
     """One hop: transport in upper case, sent-by host (lower case) and port, parameters.
 
