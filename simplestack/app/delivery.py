@@ -73,6 +73,9 @@ class Delivery:
         #: The monotonic clock of the transactions.
         self._clock = clock
         self._answered = answered
+        #: NOTIFYs that had no way, and when one was last told of in the log.
+        self._unreached = 0
+        self._said = float("-inf")
         #: Takes what is for a list of this server; the assembly sets it where there are lists.
         self.local: Callable[[str, NotifyRequest], None] = self._unwanted
 
@@ -124,11 +127,17 @@ class Delivery:
         self._answered(aor, notify, response, failed)
 
     def _unreachable(self, failure: Failure, aor: str, notify: NotifyRequest) -> None:
-        self.log.debug(
-            "no way to {target}: {reason}",
-            target=notify.subscription.remote_target,
-            reason=failure.getErrorMessage(),
-        )
+        # Of clients who went away without a word there are thousands after a restart.
+        self._unreached += 1
+        now = self._clock()
+        if now - self._said >= 1.0:
+            self._said = now
+            self.log.debug(
+                "no way to {target}: {reason} ({count} NOTIFYs so far)",
+                target=notify.subscription.remote_target,
+                reason=failure.getErrorMessage(),
+                count=self._unreached,
+            )
         self._answered(aor, notify, None, True)
 
 

@@ -31,6 +31,7 @@ from simplestack.app.control import listen as listen_control
 from simplestack.app.core import Clocks, Core
 from simplestack.app.explaining import Explaining
 from simplestack.app.plugins import credential_source, make_roles
+from simplestack.app.restoring import Restoring
 from simplestack.app.settings import Settings, SettingsError
 from simplestack.app.sources import Sources, make_sources
 from simplestack.interfaces import IRole
@@ -70,6 +71,9 @@ class Stack(Service):
         self.roles: Sequence[IRole] = make_roles(settings) if roles is None else roles
         self._loops: list[LoopingCall] = []
         self._wakes: list[Any] = []
+        self._restoring: Restoring | None = None
+        #: Called when what the store held has been taken up.
+        self.restored: Callable[[], object] = lambda: None
         #: The clock's turns that go on at once.
         self._slice: Any = None
         self._places: list[str] = []
@@ -234,19 +238,37 @@ class Stack(Service):
     @inlineCallbacks
     def _take_up(self) -> Any:
         """Load when the clock is next needed for each AOR, and tell all subscribers their state."""
-        for aor, when in (yield self.store.deadlines()):
-            self.core.deadlines.set(aor, when)
+        deadlines: list[tuple[str, float]] = yield self.store.deadlines()
         subscribed: list[str] = yield self.store.subscribed()
-        # Spread, so that a restart is no storm for the clients or for us.
-        step = self.settings.restart_window / max(1, len(subscribed))
-        for number, aor in enumerate(subscribed):
-            self._wakes.append(self.reactor.callLater(number * step, self.core.turns.wake, aor))
+        # What expired while nobody was there is ended by the same way: there may be as much.
+        woken = dict.fromkeys(subscribed)
+        now = self.clock.now()
+        for aor, when in deadlines:
+            if when > now:
+                self.core.deadlines.set(aor, when)
+            else:
+                woken.setdefault(aor)
         if subscribed:
             self.log.info(
                 "{count} users have subscribers, who are told over {window} s",
                 count=len(subscribed),
                 window=self.settings.restart_window,
             )
+        self._restoring = Restoring(
+            self.reactor,
+            list(woken),
+            # Spread, so that a restart is no storm for the clients or for us.
+            self.settings.restart_window,
+            self.core.residents.load,
+            self.core.turns.wake,
+            self._restored,
+        )
+        self._restoring.start()
+
+    def _restored(self, seconds: float) -> None:
+        if seconds > self.settings.restart_window + 1:
+            self.log.info("all subscribers were told after {seconds:.1f} s", seconds=seconds)
+        self.restored()
 
     def _not_taken_up(self, failure: Failure) -> None:
         if self.running:
@@ -283,6 +305,8 @@ class Stack(Service):
                 loop.stop()
         self._loops.clear()
         self._ready.cancel()
+        if self._restoring is not None:
+            self._restoring.stop()
         for wake in (*self._wakes, self._slice):
             if wake is not None and wake.active():
                 wake.cancel()

@@ -30,6 +30,9 @@ __all__ = [
 #: Objects made and not gone again before Python looks for cycles among them, and how often it
 #: does that before it looks among the older ones, and the oldest.
 GC_THRESHOLDS = (20_000, 100, 50)
+#: The same while what the store holds is taken up: all of that stays, and to look through it again
+#: and again would take longer than to read it.
+_RESTORING = (20_000, 5, 1_000_000)
 
 
 class Options(usage.Options):
@@ -188,6 +191,7 @@ class Daemon(MultiService):
     def __init__(self, stack: Stack) -> None:
         super().__init__()
         self._reactor = stack.reactor
+        stack.restored = _restored
         self._connections = stack.settings.max_connections
         stack.setServiceParent(self)
 
@@ -213,8 +217,14 @@ class Daemon(MultiService):
             _leave(str(error))
         gc.collect()
         gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
+        gc.set_threshold(*_RESTORING)
         self._reactor.callWhenRunning(stop_once, self._reactor)
+
+
+def _restored() -> None:
+    """What was taken up stays: nobody looks through it for cycles from now on."""
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def stop_once(reactor: Any) -> None:
