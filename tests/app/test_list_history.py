@@ -61,10 +61,10 @@ STEPS = st.one_of(
     _step("zoe", st.sampled_from(("active", "pending", 404, 403, 503, 0)), st.integers(0, 3)),
     _step("zoe ends", st.sampled_from(("deactivated", "timeout", "probation", "giveup"))),
     _step("service", st.booleans()),
-    _step("lose", _phones, st.integers(1, 3)),
+    _step("lose", _phones, st.integers(1, 5)),
     _step("cut", _phones, st.booleans()),
     _step("refresh", _phones),
-    _step("wait", st.integers(1, 90)),
+    _step("wait", st.sampled_from((1, 1, 1, 2, 5, 40, 90))),
     _step("restart"),
 )
 
