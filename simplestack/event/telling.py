@@ -395,8 +395,10 @@ class Telling(Usages):
         return body
 
     def _stepwise(self, usage: Usage, view: View, entity: Entity) -> Body:
-        """What tells a subscriber of an entity, by what he knows."""
+        """What tells a subscriber of an entity, by what he knows; a list has whole states."""
         assert view.steps is not None
+        if not usage.subscription.remote_target:
+            return entity.body
         trail = usage.trail
         if trail is None:
             since = usage.subscription.subscribed_at

@@ -3,6 +3,7 @@
 from collections.abc import Hashable
 from functools import lru_cache
 from typing import Final, NamedTuple
+from urllib.parse import quote
 
 from zope.interface import implementer
 
@@ -14,7 +15,7 @@ from simplestack.sip.errors import SIPError
 from simplestack.sip.grammar import parse_params
 from simplestack.state import ChangeSet, Document, ResourceState, Subscription
 from simplestack.xcap.globaltree import GlobalTree
-from simplestack.xcap.selection import Selection, read_selection
+from simplestack.xcap.selection import Collection, Selection, read_selection
 from simplestack.xcap.selectors import DocumentSelector
 from simplestack.xcap.server import XCAPServer
 from simplestack.xcap.snapshot import Snapshot, changes_between, take
@@ -72,7 +73,12 @@ class XCAPDiffPackage:
         """
         if permissions is None:
             return None
-        if not subscription.body:
+        if subscription.body:
+            selection = self._read(subscription.body, self._server)
+        elif not subscription.remote_target:
+            # An entry of a list (RFC 4662) says no more than whose documents they are: all.
+            selection = self._everything(subscription.aor)
+        else:
             raise SIPError(400, text="the body must be a list of XCAP resources")
         mode = next(
             (
@@ -82,9 +88,20 @@ class XCAPDiffPackage:
             ),
             None,
         )
-        selection = self._read(subscription.body, self._server)
         mode = (mode or "").lower()
         return Watching(subscription.watcher, selection, mode in _PATCHING, mode == "xcap-patching")
+
+    def _everything(self, aor: str) -> Selection:
+        """All collections of a user (RFC 5875 §4.4)."""
+        owner = quote(aor, safe="/:@!$&'()*+,;=~")
+        return Selection(
+            tuple(
+                [
+                    Collection(f"{auid}/users/{owner}/", auid, "users", aor)
+                    for auid in self._server.usages
+                ]
+            )
+        )
 
     def affected(self, changes: ChangeSet) -> bool:
         """Whether a document has changed."""

@@ -223,6 +223,44 @@ class SubscribingTests(ListCase):
         self.assertEqual(self.take(), [False])
         self.assertIn(b"<contact", self.note("alice"))
 
+    def test_watchers_of_each(self) -> None:
+        """So can watcher information: full documents, whatever was told before."""
+        self.world.friends("alice", "bob")
+        self.subscribed(
+            Event="presence.winfo",
+            Accept="multipart/related, application/rlmi+xml, application/watcherinfo+xml",
+        )
+        self.assertEqual(self.take(), [True])
+        for count, phone in enumerate((self.bob, self.carol), 1):
+            phone.ask("SUBSCRIBE", ALICE, {"Event": ["presence"]})
+            self.assertEqual(self.take(), [False])
+            self.assertEqual(self.note("alice").count(b"<watcher "), count)
+            self.assertIn(b'state="full"', self.note("alice"))
+
+    def test_documents(self) -> None:
+        """So can XCAP documents: all that a user may see of each, whole (RFC 5875)."""
+        self.world.friends("alice", "bob")
+        response = self.subscribed(
+            Event="xcap-diff",
+            Accept="multipart/related, application/rlmi+xml, application/xcap-diff+xml",
+        )
+        self.assertEqual(self.take(), [True])
+        row = self.table.rows[BOB]
+        assert row is not None
+        self.assertEqual((row.state, row.reason), ("terminated", "rejected"))
+        lists = f"resource-lists/users/{ALICE}/index".encode()
+        rules = f"pres-rules/users/{ALICE}/index".encode()
+        self.assertIn(lists, self.note("alice"))
+        self.assertNotIn(rules, self.note("alice"))
+        self.world.store_rules(ALICE, {"allow": [BOB]})
+        self.assertEqual(self.take(), [False])
+        self.assertIn(rules, self.note("alice"))
+        self.assertIn(lists, self.note("alice"))
+        told = self.note("alice")
+        self.refresh(response, Event="xcap-diff")
+        self.assertEqual(self.take(), [True])
+        self.assertEqual(self.note("alice"), told)
+
 
 class RateTests(ListCase):
     def test_max_rate(self) -> None:
