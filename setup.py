@@ -22,7 +22,6 @@ COMPILED = [
     "simplestack/documents/timestamps.py",
     "simplestack/documents/xml.py",
     "simplestack/event/[!_]*.py",
-    "simplestack/roles/authorization.py",
     "simplestack/roles/composer.py",
     "simplestack/roles/rpid.py",
     "simplestack/roles/source.py",

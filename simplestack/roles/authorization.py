@@ -3,7 +3,6 @@
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from mypy_extensions import mypyc_attr
 from zope.interface import implementer
 
 from simplestack.documents import namespaces as ns
@@ -57,7 +56,6 @@ class _Entry:
         self.until: float | None = None
 
 
-@mypyc_attr(allow_interpreted_subclasses=True)
 @implementer(IAuthorizationPolicy)
 class PresRulesPolicy:
     """What the rules documents of a user let a watcher see; the user himself sees everything.
