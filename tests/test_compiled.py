@@ -2,13 +2,18 @@
 
 import ast
 import os
+import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Generic
 
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
 import simplestack
 
+#: Below these nothing is ever referred to weakly.
+_UNREFERRED = (Exception, Protocol, DatagramProtocol, Factory, Generic)
 _SETUP = Path(__file__).resolve().parents[1] / "setup.py"
 
 
@@ -41,3 +46,24 @@ class CompiledTests(SynchronousTestCase):
         required = os.environ.get("SIMPLESTACK_REQUIRE_COMPILED", "")
         if required:
             self.assertEqual(kinds, {required != "0"})
+
+    def test_weak_references(self) -> None:
+        """A compiled class below one of Python's is not referred to weakly: its objects have a
+        ``__dict__``, and mypyc lets the collector give back their first weak reference.
+
+        It does so to threads, for one; not to what is listed above.
+        """
+        found = set()
+        for module in list(sys.modules.values()):
+            name = getattr(module, "__name__", "")
+            if name.startswith("simplestack.") and not str(module.__file__).endswith(".py"):
+                for each in vars(module).values():
+                    if (
+                        isinstance(each, type)
+                        and each.__module__ == name
+                        and hasattr(each, "__mypyc_attrs__")
+                        and each.__weakrefoffset__
+                        and not issubclass(each, _UNREFERRED)
+                    ):
+                        found.add(f"{name}.{each.__qualname__}")
+        self.assertEqual(found, set())

@@ -137,7 +137,7 @@ class Committer:
         self._alive = self._up = True
         # A thread starts once.
         self._writer = _Writer(self._database, self, self._reactor, self._retry)
-        self._writer.start()
+        self._writer.thread.start()
         return self._started
 
     def stop(self) -> Deferred[None]:
@@ -342,19 +342,24 @@ class Committer:
 
     def closed(self) -> None:
         """The writer has ended."""
-        self._writer.join()
+        self._writer.thread.join()
         self._alive = False
         for stopped in self._stopping:
             stopped.callback(None)
 
 
-class _Writer(Thread):
-    """The thread.  It takes batches from ``inbox`` until None comes."""
+class _Writer:
+    """The thread's work.  It takes batches from ``inbox`` until None comes.
+
+    It has a thread and is none: threads are referred to weakly, which a compiled class that has a
+    ``__dict__``, as those of Python have, does not survive (the collector gives back a reference
+    that it does not own).
+    """
 
     def __init__(
         self, database: Database, committer: Committer, reactor: Reactor, retry: float
     ) -> None:
-        super().__init__(name="simplestack store writer", daemon=True)
+        self.thread = Thread(target=self._run, name="simplestack store writer", daemon=True)
         self.inbox: SimpleQueue[Batch | None] = SimpleQueue()
         self._database = database
         self._committer = committer
@@ -362,7 +367,7 @@ class _Writer(Thread):
         self._retry = retry
         self._connection: Connection
 
-    def run(self) -> None:
+    def _run(self) -> None:
         """Open, then write batches."""
         committer = self._committer
         try:
