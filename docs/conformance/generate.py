@@ -6,6 +6,7 @@ Run it as ``python docs/conformance/generate.py``; a test sees that the page is 
 import re
 import tomllib
 from collections import defaultdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,13 @@ References = dict[int, dict[str, set[str]]]
 def references(folder: str, pattern: str) -> References:
     """RFC number → section ("" for the whole) → the files that name it."""
     found: References = defaultdict(lambda: defaultdict(set))
-    for path in sorted((ROOT / folder).rglob(pattern)):
-        name = str(path.relative_to(ROOT))
+    top = ROOT
+    if not (top / folder).is_dir():
+        # The package is not here but installed.
+        (place,) = import_module(folder).__path__
+        top = Path(place).parent
+    for path in sorted((top / folder).rglob(pattern)):
+        name = str(path.relative_to(top))
         number = 0
         for match in REFERENCE.finditer(path.read_text()):
             if match[1]:
