@@ -18,10 +18,11 @@ from simplestack.roles.lists import ResourceLists
 from simplestack.sip.errors import SIPError
 from simplestack.sip.message import Request, Response
 from simplestack.sip.uri import Uri
+from simplestack.transaction.client import Done
 from simplestack.transaction.flow import Flow
 from simplestack.transaction.layer import TransactionLayer
 from simplestack.transaction.protection import Protection
-from simplestack.transaction.transaction import Done, ServerTransaction
+from simplestack.transaction.server import ServerTransaction
 
 __all__ = ["BackEnd"]
 

@@ -15,7 +15,7 @@ from simplestack.outcome import Outcome
 from simplestack.sip.errors import SIPError
 from simplestack.sip.message import Request, Response
 from simplestack.state import ResourceState
-from simplestack.transaction.transaction import ServerTransaction
+from simplestack.transaction.server import ServerTransaction
 from simplestack.xcap.flatlist import FlatList, flat_body
 
 __all__ = ["ListTurn", "Lists"]

@@ -17,7 +17,7 @@ from simplestack.sip.message import Request, Response, validate_request
 from simplestack.sip.uri import Uri
 from simplestack.state import ResourceState
 from simplestack.transaction.layer import TransactionLayer
-from simplestack.transaction.transaction import ServerTransaction
+from simplestack.transaction.server import ServerTransaction
 from simplestack.transaction.useragent import (
     Capabilities,
     check_content,

@@ -18,10 +18,11 @@ from simplestack.net.identifiers import RandomIdentifiers
 from simplestack.sip.errors import SIPError
 from simplestack.sip.message import Request, Response, validate_request
 from simplestack.sip.uri import Uri
+from simplestack.transaction.client import Done
 from simplestack.transaction.flow import Flow
 from simplestack.transaction.layer import TransactionLayer
 from simplestack.transaction.protection import Protection
-from simplestack.transaction.transaction import Done, ServerTransaction
+from simplestack.transaction.server import ServerTransaction
 from simplestack.transaction.useragent import Capabilities, check_method, check_require, options
 
 __all__ = ["DialogUser", "Identifiers", "UserAgent", "Ways", "contact_of"]

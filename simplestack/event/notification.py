@@ -8,9 +8,9 @@ from simplestack.event.coding import SMALLEST, choose_coding, encode
 from simplestack.event.dialect import linphone_event, linphone_parts, of_linphone
 from simplestack.interfaces import Body
 from simplestack.state import Subscription
+from simplestack.transaction.client import ClientTransaction
 from simplestack.transaction.dialog import routing
 from simplestack.transaction.flow import Flow, via
-from simplestack.transaction.transaction import ClientTransaction
 
 __all__ = ["Head", "Notification", "NotifyRequest"]
 

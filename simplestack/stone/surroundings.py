@@ -47,7 +47,9 @@ def check_surroundings(configuration: Configuration) -> None:
     except ConfigurationError as error:
         raise ConfigurationError(f"generator.listen: {error}") from None
     for name, place in (("json", report.json), ("html", report.html)):
-        if place and (Path(place).is_dir() or not os.access(Path(place).absolute().parent, os.W_OK)):
+        if place and (
+            Path(place).is_dir() or not os.access(Path(place).absolute().parent, os.W_OK)
+        ):
             raise ConfigurationError(f"report.{name}: {place} can't be written")
     if generator.remote:
         return

@@ -9,6 +9,13 @@ from typing import NamedTuple, Protocol, TypeAlias
 from simplestack.sip.errors import ParseError, SIPError
 from simplestack.sip.fields import Via
 from simplestack.sip.message import METHODS, Request, Response
+from simplestack.transaction.client import (
+    ClientTransaction,
+    Done,
+    InviteClientTransaction,
+    NonInviteClientTransaction,
+    Others,
+)
 from simplestack.transaction.flow import DEFAULT_PORTS, Flow, sent_by, via
 from simplestack.transaction.hops import response_flow, stamp
 from simplestack.transaction.matching import (
@@ -17,18 +24,13 @@ from simplestack.transaction.matching import (
     has_cookie,
     request_key,
 )
-from simplestack.transaction.states import Event, State
-from simplestack.transaction.timers import Fifo, TimerQueue, Timers
-from simplestack.transaction.transaction import (
-    ClientTransaction,
-    Done,
-    InviteClientTransaction,
+from simplestack.transaction.server import (
     InviteServerTransaction,
-    NonInviteClientTransaction,
     NonInviteServerTransaction,
-    Others,
     ServerTransaction,
 )
+from simplestack.transaction.states import Event, State
+from simplestack.transaction.timers import Fifo, TimerQueue, Timers
 
 __all__ = ["Deliver", "Identifiers", "Limits", "Reopen", "TransactionLayer"]
 

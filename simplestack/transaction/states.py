@@ -2,7 +2,7 @@
 
 Each table is total: for each of its states and each of its events it says what to do and which
 state comes next.  Above a row stands the sentence that it obeys; rows without one are for what
-can't happen or needs nothing done, and name why.  ``transaction.py`` carries the actions out;
+can't happen or needs nothing done, and name why.  ``client.py`` and ``server.py`` carry the actions out;
 ``diagram.py`` draws the tables.
 """
 

@@ -3,7 +3,7 @@
 from itertools import count
 
 from simplestack.sip.message import Request
-from simplestack.transaction.transaction import ServerTransaction
+from simplestack.transaction.server import ServerTransaction
 from tests.app.listworld import pidf
 from tests.app.phone import Phone
 from tests.app.world import World

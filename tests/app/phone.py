@@ -11,7 +11,7 @@ from simplestack.sip.fields import Challenge, parse_challenge
 from simplestack.sip.framer import KeepAlive, StreamFramer
 from simplestack.sip.message import Request, Response, parse_message
 from simplestack.transaction.layer import TransactionLayer
-from simplestack.transaction.transaction import ServerTransaction
+from simplestack.transaction.server import ServerTransaction
 from tests.wire import Counting
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.app.sipturn import SIPService
 from simplestack.sip.message import Request, Response, parse_message
-from simplestack.transaction.transaction import ServerTransaction
+from simplestack.transaction.server import ServerTransaction
 from tests.app.world import World
 from tests.wire import Recorder
 

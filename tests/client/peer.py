@@ -14,7 +14,7 @@ from simplestack.sip.message import Request, Response
 from simplestack.sip.uri import Uri
 from simplestack.transaction.flow import Flow
 from simplestack.transaction.layer import TransactionLayer
-from simplestack.transaction.transaction import ServerTransaction
+from simplestack.transaction.server import ServerTransaction
 from tests.wire import Counting, Wire
 
 __all__ = ["ALICE", "Peer", "ok"]

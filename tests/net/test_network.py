@@ -24,7 +24,7 @@ from simplestack.sip.message import Request, Response
 from simplestack.sip.uri import parse_uri
 from simplestack.transaction.flow import Flow
 from simplestack.transaction.layer import TransactionLayer
-from simplestack.transaction.transaction import ServerTransaction
+from simplestack.transaction.server import ServerTransaction
 from tests.asynchronous import asynchronous
 from tests.net.doubles import Authority
 

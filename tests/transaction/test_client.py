@@ -3,10 +3,10 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.sip.message import Request, Response
+from simplestack.transaction.client import ClientTransaction
 from simplestack.transaction.flow import Flow
 from simplestack.transaction.layer import TransactionLayer
 from simplestack.transaction.states import State
-from simplestack.transaction.transaction import ClientTransaction
 from tests.transaction.messages import answer, request, text
 from tests.wire import Counting, Recorder
 

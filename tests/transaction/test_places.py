@@ -1,7 +1,7 @@
 """Which transaction a request belongs to, and where its responses go (RFC 3261 §17.2.3, §18.2)."""
 
+from simplestack.transaction.server import InviteServerTransaction
 from simplestack.transaction.states import State
-from simplestack.transaction.transaction import InviteServerTransaction
 from tests.transaction.messages import NORMAL, request
 from tests.transaction.test_server import ServerCase
 from tests.wire import Recorder

@@ -6,8 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.sip.message import Request, Response, parse_message
 from simplestack.transaction.layer import TransactionLayer
+from simplestack.transaction.server import ServerTransaction
 from simplestack.transaction.states import Event
-from simplestack.transaction.transaction import ServerTransaction
 from tests.transaction.messages import answer, request, text
 from tests.wire import Counting, Recorder, Wire
 

@@ -6,8 +6,8 @@ from simplestack.sip.errors import ParseError
 from simplestack.sip.message import Request, Response, parse_message
 from simplestack.transaction.flow import Flow
 from simplestack.transaction.layer import Limits, TransactionLayer
+from simplestack.transaction.server import ServerTransaction
 from simplestack.transaction.states import State
-from simplestack.transaction.transaction import ServerTransaction
 from tests.transaction.messages import NORMAL, request, text
 from tests.wire import Counting, Recorder
 

@@ -9,9 +9,10 @@ from typing import NamedTuple
 from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.sip.message import Request, Response
+from simplestack.transaction.client import ClientTransaction
 from simplestack.transaction.layer import TransactionLayer
+from simplestack.transaction.server import ServerTransaction
 from simplestack.transaction.states import MACHINES, Action, Event, Machine, Row, State
-from simplestack.transaction.transaction import ClientTransaction, ServerTransaction
 from tests.transaction.messages import answer, request, text
 from tests.wire import Counting, Recorder
 
