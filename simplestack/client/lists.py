@@ -26,11 +26,16 @@ class ListRow(NamedTuple):
 
 
 class ListTable:
-    """The table that NOTIFYs of one subscription add up to."""
+    """The table that NOTIFYs of one subscription add up to.
+
+    A list within the list, which another server has (§6), stands as the resources in it.
+    """
 
     def __init__(self) -> None:
         self.rows: dict[str, ListRow] = {}
         self._version = -1
+        #: Lists within the list, and who of the rows is in which of them.
+        self._inside: dict[str, dict[str, ListRow]] = {}
 
     def take(self, body: bytes) -> list[ListRow] | None:
         """Take a multipart body; the rows that are new or have changed.
@@ -49,14 +54,14 @@ class ListTable:
         if rlmi.full_state:
             self._version = -1
             before, self.rows = self.rows, {}
+            self._inside.clear()
         elif rlmi.version <= self._version:
             return []
         else:
-            before = self.rows
+            before = dict(self.rows)
         missed = not rlmi.full_state and rlmi.version != self._version + 1
         self._version = rlmi.version
         parts = {each.content_id: each for each in others}
-        changed = []
         for resource in rlmi.resources:
             name = resource.names[0].text if resource.names else ""
             row = ListRow(resource.uri, name, "", "", "", b"")
@@ -64,7 +69,21 @@ class ListTable:
                 part = parts.get(instance.cid)
                 content = ("", b"") if part is None else (part.content_type, part.body)
                 row = ListRow(resource.uri, name, instance.state, instance.reason or "", *content)
-            if before.get(resource.uri) != row:
-                changed.append(row)
-            self.rows[resource.uri] = row
-        return None if missed else changed
+            self._set(row)
+        if missed:
+            return None
+        return [row for uri, row in self.rows.items() if before.get(uri) != row]
+
+    def _set(self, row: ListRow) -> None:
+        """Enter a row, or those of a list within the list."""
+        for uri in self._inside.pop(row.uri, ()):
+            self.rows.pop(uri, None)
+        if not row.content_type.lower().startswith("multipart/related"):
+            self.rows[row.uri] = row
+            return
+        table = ListTable()
+        table.take(row.body)
+        self.rows.pop(row.uri, None)
+        here = {uri: each for uri, each in table.rows.items() if uri not in self.rows}
+        self._inside[row.uri] = here
+        self.rows.update(here)

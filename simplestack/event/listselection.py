@@ -16,6 +16,9 @@ __all__ = ["IN_PARTS", "FilteredTable", "PartialTable", "selection"]
 #: Stands in place of filters for who is told changed documents in parts (RFC 5263).
 IN_PARTS: Final = b"in parts"
 
+#: Beginnings of types that filters are not for.
+_OPAQUE: Final = ("multipart/", "application/pkcs7")
+
 
 def selection(table: ListTable, filters: bytes, now: float) -> ListTable:
     """A list as filters leave it, a filter document (RFC 4660 §4); or in parts."""
@@ -56,7 +59,7 @@ class FilteredTable(ListTable):
     def tell(self, aor: str, state: EntryState, now: float) -> bool:
         """Take what the filter for an AOR leaves, if it is what its triggers wait for."""
         chosen = None
-        if state.state == "active" and state.body:
+        if _can_be_filtered(state):
             chosen = filtering_in(self._filters, aor, self.uri)
         triggers = () if chosen is None else chosen.triggers
         self._held.pop(aor, None)
@@ -71,7 +74,7 @@ class FilteredTable(ListTable):
 
     def _left(self, aor: str, state: EntryState) -> EntryState:
         chosen = None
-        if state.state == "active" and state.body:
+        if _can_be_filtered(state):
             chosen = filtering_in(self._filters, aor, self.uri)
         if chosen is None or chosen.what is None:
             return state
@@ -84,6 +87,13 @@ class FilteredTable(ListTable):
             self._heard[aor] = state.body
             self._rows[aor].state = self._left(aor, state)
         return super().full(now)
+
+
+def _can_be_filtered(state: EntryState) -> bool:
+    # What is signed, encrypted, or a list of another server, comes as it is.
+    return (
+        state.state == "active" and bool(state.body) and not state.content_type.startswith(_OPAQUE)
+    )
 
 
 class PartialTable(ListTable):

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from typing import Final
 from zlib import crc32
 
+from simplestack.documents.errors import DocumentError
+from simplestack.documents.rlmi import MEDIA_TYPE as RLMI_TYPE
 from simplestack.event.lists import (
     ACTIVE_WITHOUT_STATE,
     PENDING_ENTRY,
     EntryState,
     terminated_entry,
 )
+from simplestack.event.nestedlist import RELATED, NestedList
 from simplestack.interfaces import Identifiers
 from simplestack.sip.errors import SIPError
 from simplestack.sip.fields import SubscriptionState
@@ -38,8 +41,11 @@ _NO_RESOURCE: Final = frozenset({404, 410, 604})
 _PASSING: Final = frozenset({408, 480, 486})
 #: Refusals of a refresh that end the subscription (RFC 6665 §4.1.2.2, RFC 5057 §5.2).
 _ENDING: Final = frozenset({404, 405, 410, 416, 480, 482, 483, 484, 485, 489, 501, 604})
-#: Octets of a NOTIFY body that are kept.
+#: Octets of a NOTIFY body that are kept; and of one of a list.
 _LARGEST: Final = 32768
+_LARGEST_LIST: Final = 65536
+#: What a subscriber takes beside the types of the package (RFC 4662 §4.3).
+_LIST_TYPES: Final = (RELATED, RLMI_TYPE)
 
 
 def resubscribe_after(state: SubscriptionState, endings: int = 1) -> float | None:
@@ -71,7 +77,8 @@ class Subscriber:
     a pause that doubles, or after what Retry-After says; what has been refused waits for
     ``again``.
 
-    One SUBSCRIBE makes one dialog: the first NOTIFY, or the answer, says which.
+    One SUBSCRIBE makes one dialog: the first NOTIFY, or the answer, says which.  Where the resource
+    is a list itself, ``entry`` has all of that (RFC 4662 §6).
     """
 
     __slots__ = (
@@ -82,6 +89,8 @@ class Subscriber:
         "_failures",
         "_identifiers",
         "_initial",
+        "_missed",
+        "_nested",
         "_notified",
         "_refused_at",
         "_spread",
@@ -117,7 +126,11 @@ class Subscriber:
         #: Whether the subscription is being ended, and whether it has.
         self.leaving = False
         self.over = False
-        self._accept = tuple(accept)
+        self._accept = (*accept, *_LIST_TYPES)
+        #: What has been told of a list, where the resource is one; NOTIFYs in a row that could
+        #: not be used for it.
+        self._nested: NestedList | None = None
+        self._missed = 0
         self._identifiers = identifiers
         self._expires = expires
         # Refreshes of those who began together are not to come together.
@@ -220,8 +233,8 @@ class Subscriber:
 
     def _complete(self, request: Request, expires: int) -> None:
         request.set("Event", self.package)
-        if self._accept:
-            request.set("Accept", ", ".join(self._accept))
+        request.set("Supported", "eventlist")
+        request.set("Accept", ", ".join(self._accept))
         request.set("Expires", str(expires))
 
     # ------------------------------------------------------------------ what is answered
@@ -315,6 +328,7 @@ class Subscriber:
     def _forget(self) -> None:
         self._initial = None
         self._dialog = None
+        self._nested = None
 
     # ------------------------------------------------------------------ what is told
 
@@ -337,8 +351,11 @@ class Subscriber:
             raise SIPError(481, text="there is one dialog for one SUBSCRIBE")
         else:
             dialog = dialog.received(notify)
-        if len(notify.body) > _LARGEST:
-            raise SIPError(413, text=f"a body has at most {_LARGEST} octets")
+        media_type = notify.content_type
+        listed = media_type is not None and media_type.type == RELATED
+        most = _LARGEST_LIST if listed else _LARGEST
+        if len(notify.body) > most:
+            raise SIPError(413, text=f"a body has at most {most} octets")
         known = check_content(notify, self._accept)
         self._dialog = dialog
         self._notified = True
@@ -358,9 +375,30 @@ class Subscriber:
             return
         self._endings = 0
         media_type = notify.content_type
-        if known and media_type is not None:
+        if known and media_type is not None and media_type.type == RELATED:
+            self._take_list(notify, now)
+        elif known and media_type is not None:
             self.entry = EntryState("active", "", notify.get("Content-Type") or "", notify.body)
         elif self.entry is None or self.entry.state != "active":
+            self.entry = ACTIVE_WITHOUT_STATE
+
+    def _take_list(self, notify: Request, now: float) -> None:
+        """Take what is told of a list; what can't be used is asked for again, after a pause."""
+        nested = self._nested
+        if nested is None:
+            nested = self._nested = NestedList()
+        try:
+            found = nested.take(notify.get("Content-Type") or "", notify.body)
+        except DocumentError:
+            found = None
+        if found is not None:
+            self._missed = 0
+            self.entry = EntryState("active", "", *found)
+            return
+        pause: float = min(_LONGEST_PAUSE, _PAUSE * 2.0 ** min(self._missed, 10))
+        self._missed += 1
+        self.due = now + pause if self.due is None else min(self.due, now + pause)
+        if self.entry is None or self.entry.state != "active":
             self.entry = ACTIVE_WITHOUT_STATE
 
     def _terminated(self, state: SubscriptionState, now: float) -> None:

@@ -24,6 +24,9 @@ from simplestack.store.memory import MemoryCredentials, MemoryStore
 from simplestack.transaction.flow import Flow
 from tests.app.listworld import ACCEPT, ALICE, FRIENDS, ListWorld, Row, Table, opened, pidf
 from tests.app.world import EPOCH, Link, credential
+from tests.event.test_nestedlist import TYPE
+from tests.event.test_nestedlist import notify as list_body
+from tests.event.test_nestedlist import shown as states_of
 
 BOB = "sip:bob@example.com"
 INFO = "https://example.com/passport.cer"
@@ -115,7 +118,10 @@ class SubscribingTests(BackEndCase):
         subscribe = self.subscribed()
         self.assertEqual((subscribe.uri, subscribe.from_.uri.aor), (self.aor, ALICE))
         self.assertEqual(subscribe.get("Event"), "presence")
-        self.assertEqual(subscribe.get("Accept"), "application/pidf+xml")
+        self.assertEqual(
+            subscribe.get("Accept"), "application/pidf+xml, multipart/related, application/rlmi+xml"
+        )
+        self.assertEqual(subscribe.get("Supported"), "eventlist")
         self.assertIsNone(subscribe.get("P-Asserted-Identity"))
         self.assertEqual(self.notify(subscribe, note="from afar"), 200)
         self.take(1.0)
@@ -173,13 +179,62 @@ class SubscribingTests(BackEndCase):
         self.assertEqual(self.world.subscribe(self.alice, Accept=accept).status, 200)
         self.take()
         (subscribe,) = self.subscribes()
-        self.assertEqual(subscribe.get("Accept"), "application/pidf+xml, multipart/signed")
+        self.assertTrue(
+            (subscribe.get("Accept") or "").startswith("application/pidf+xml, multipart/signed")
+        )
         signed = 'multipart/signed;protocol="application/pkcs7-signature";micalg=sha1;boundary=b'
         self.assertEqual(self.notify(subscribe, note="sealed", media_type=signed), 200)
         self.world.run(2.0)
         _, parts = opened(self.alice.notifies()[-1])
         ((part, found),) = [(each.body, each.content_type) for each in parts.values()]
         self.assertEqual((found, part), (signed, pidf("zoe", "sealed")))
+
+    def test_list(self) -> None:
+        """A list elsewhere is shown whole, whatever part of it was told last (RFC 4662 §6)."""
+        subscribe = self.subscribed()
+        self.tell_list(subscribe, 1, 0, True, {"yves": pidf("yves", "one"), "zed": None})
+        self.tell_list(subscribe, 2, 1, False, {"zed": pidf("zed", "two")})
+        self.world.run(2.0)
+        told = [part for each in self.alice.notifies() for part in opened(each)[1].values()]
+        (part,) = [each for each in told if each.content_type.startswith("multipart/related")]
+        self.assertEqual(
+            states_of(part.content_type, part.body),
+            {"yves": pidf("yves", "one"), "zed": pidf("zed", "two")},
+        )
+        # What is missed is asked for.
+        self.tell_list(subscribe, 3, 7, False, {"zed": pidf("zed", "three")})
+        self.accept()
+        self.take(7.0)
+        (refresh,) = self.subscribes()
+        self.assertEqual(refresh.to.tag, "z1")
+        self.tell_list(subscribe, 4, 8, True, {"zed": pidf("zed", "four")})
+        self.take()
+        self.assertIn(b"four", self.row().body)
+        self.assertNotIn(b"yves", self.row().body)
+
+    def tell_list(
+        self,
+        subscribe: Request,
+        number: int,
+        version: int,
+        full: bool,
+        states: dict[str, bytes | None],
+    ) -> None:
+        """Send a NOTIFY of a list from Zoe's server."""
+        headers = {
+            "From": [f"<{self.aor}>;tag=z1"],
+            "To": subscribe.headers["From"],
+            "Call-ID": subscribe.headers["Call-ID"],
+            "CSeq": [f"{number} NOTIFY"],
+            "Event": ["presence"],
+            "Subscription-State": ["active;expires=3600"],
+            "Contact": [self.zoe.contact],
+            "Require": ["eventlist"],
+            "Content-Type": [TYPE],
+        }
+        uri = str(subscribe.contacts[0].uri)
+        body = list_body(version, full, states)
+        self.assertEqual(self.zoe.ask("NOTIFY", uri, headers, body).status, 200)
 
     def test_shared(self) -> None:
         """One subscription for a presentity and a watcher, whatever lists have it."""
@@ -498,6 +553,36 @@ class SigningTests(BackEndCase):
         resident = remote.core.residents.get(dave)
         assert resident is not None
         self.assertEqual([*resident.state.watchers], [ALICE])
+
+    def test_their_list(self) -> None:
+        """A list of another server of this kind, which its operator has for everybody."""
+        public = self.keys.with_name("com.pem")
+        public.write_bytes(
+            self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        )
+        known = self.keys.with_name("known")
+        known.write_text(f"{INFO} {public} example.com\n")
+        team = self.keys.with_name("team.xml")
+        address = "198.51.100.99"
+        team.write_bytes(
+            '<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"><list>'
+            f'<entry uri="sip:dave@{address}"/></list></resource-lists>'.encode()
+        )
+        remote = RemoteServer(
+            self.world,
+            address,
+            identity_keys=str(known),
+            lists=(f"sip:team@{address}={team}",),
+        )
+        remote.credentials.put(credential("dave", remote.domain))
+        self.world.friends("bob", more=f'<entry uri="sip:team@{address}"/>')
+        self.assertEqual(self.world.subscribe(self.alice).status, 200)
+        self.take(3.0)
+        row = self.table.rows[f"sip:team@{address}"]
+        assert row is not None
+        self.assertEqual(row.state, "active")
+        self.assertIn(f'<resource uri="sip:dave@{address}">'.encode(), row.body)
+        self.assertIn(b"<basic>closed</basic>", row.body)
 
     def test_own_identity(self) -> None:
         """For a watcher of another domain the server subscribes as itself (RFC 4662 §7.1.2)."""

@@ -2,9 +2,12 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from simplestack.command.buddies import BuddyReading
 from simplestack.command.watch import ListReading
 from simplestack.documents.errors import DocumentError
-from tests.app.listworld import FRIENDS, ListWorld
+from tests.app.listworld import FRIENDS, ListWorld, pidf
+from tests.event.test_nestedlist import TYPE
+from tests.event.test_nestedlist import notify as list_body
 
 
 class ListReadingTests(SynchronousTestCase):
@@ -27,6 +30,27 @@ class ListReadingTests(SynchronousTestCase):
         (notify,) = alice.notifies()
         self.assertEqual(reading.read(notify.body), ['Bob  open  -  "until four"'])
         self.assertEqual(reading.read(notify.body), [])
+
+    def test_nested(self) -> None:
+        """A list within the list stands as the resources in it (§6)."""
+        inner = list_body(0, True, {"yves": pidf("yves", "one"), "zed": None}).replace(
+            b"--b", b"--i"
+        )
+        reading = ListReading()
+        self.assertEqual(
+            reading.read(
+                list_body(0, True, {"bob": b"", "list": inner}, cids="o", kinds={"list": TYPE})
+            ),
+            ["bob  terminated  rejected", 'yves  open  -  "one"', "zed  unknown"],
+        )
+        inner = list_body(1, True, {"yves": pidf("yves", "two")}).replace(b"--b", b"--i")
+        self.assertEqual(
+            reading.read(list_body(1, False, {"list": inner}, cids="o", kinds={"list": TYPE})),
+            ['yves  open  -  "two"'],
+        )
+        buddies = BuddyReading(screen=True, clock=lambda: 0.0)
+        buddies.read(list_body(0, True, {"list": inner}, cids="o", kinds={"list": TYPE}))
+        self.assertEqual(len(buddies.read(list_body(1, False, {"list": b"", "bob": b""})) or ()), 3)
 
     def test_missed(self) -> None:
         """Partial state after a gap asks for a refresh (§5.6.2)."""

@@ -192,6 +192,9 @@ class _Scenario:
         for line in lines:
             field, _, value = line.partition(":")
             headers.setdefault(canonical(field.strip()), []).append(value.strip())
+        if headers.get("Content-Type", [""])[0].startswith("multipart/"):
+            # Boundaries stand between the line ends of MIME (RFC 2046 §5.1.1).
+            body = body.replace("\n", "\r\n")
         key = label or f"{method} {headers.get('Event', [''])[0].partition(';')[0]}"
         dialog = self._dialogs.get((name, key))
         if dialog is None or (method == "SUBSCRIBE" and uri and not label):
