@@ -15,7 +15,7 @@ from simplestack.stone.configuration import (
     options_of,
     read_toml,
 )
-from simplestack.stone.errors import ConfigurationError, StoneError
+from simplestack.stone.errors import ConfigurationError, InterruptedRunError, StoneError
 from simplestack.stone.population import user_count
 from simplestack.stone.scenarios import SCENARIOS
 
@@ -128,14 +128,19 @@ def _run(options: argparse.Namespace) -> None:
     from simplestack.stone.finding import Bounds, Search
     from simplestack.stone.progress import Progress
     from simplestack.stone.results import calibration_line, closing_lines, lines_of
+    from simplestack.stone.running import most_of, rates_of
     from simplestack.stone.running import run as run_it
+    from simplestack.stone.surroundings import check_surroundings
 
     configuration = configured(options)
+    check_surroundings(configuration)
     load = configuration.load
     search: Search | None = None
     if options.action == "find":
         bounds = Bounds(options.success / 100, load.limit if options.p99 is None else options.p99)
-        search = Search(load.rate, bounds)
+        search = Search(load.rate, bounds, most_of(configuration))
+    else:
+        rates_of(configuration)
 
     def waiting(address: str, token: str) -> None:
         generator = configuration.generator
@@ -154,22 +159,31 @@ def _run(options: argparse.Namespace) -> None:
         def stepped(step: dict[str, Any]) -> None:
             progress.say(lines_of(judged(step, calibration)))
 
-        result = run_it(
-            configuration,
-            search.rates if search else None,
-            tick=progress.tick,
-            stepped=stepped,
-            waiting=waiting,
-            calibration=calibration,
-        )
-    if search:
+        interrupted: InterruptedRunError | None = None
+        try:
+            result = run_it(
+                configuration,
+                search.rates if search else None,
+                tick=progress.tick,
+                stepped=stepped,
+                waiting=waiting,
+                calibration=calibration,
+            )
+        except InterruptedRunError as error:
+            if not error.result["steps"]:
+                raise
+            interrupted, result = error, error.result
+    if search and not interrupted:
         result["knee"] = search.knee(result["steps"])
-    print("\n".join(closing_lines(result)))
+    for line in closing_lines(result):
+        print(line)
     _write(configuration.report.json, json.dumps(result, indent=1) + "\n")
     if configuration.report.html:
         from simplestack.stone.report import page
 
         _write(configuration.report.html, page([result]))
+    if interrupted:
+        raise interrupted
 
 
 def _write(name: str, text: str) -> None:

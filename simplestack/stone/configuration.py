@@ -4,10 +4,13 @@ Every field is a key of its section in the file and an option of ``simplestack s
 option says counts.  Durations are seconds, sizes octets, rates numbers per second.
 """
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
+from math import inf, isfinite
 from typing import Any, get_type_hints
+from urllib.parse import urlsplit
 
 from simplestack.stone.errors import ConfigurationError
 
@@ -29,6 +32,18 @@ __all__ = [
 TRANSPORTS = ("udp", "tcp", "tls")
 DISTRIBUTIONS = ("fixed", "zipf")
 ALGORITHMS = ("", "SHA-512-256", "SHA-256", "MD5")
+
+#: What people call the types of values.
+_KINDS = {
+    bool: "truth value",
+    int: "whole number",
+    float: "number",
+    str: "text",
+    list: "list",
+}
+#: RFC 3261 §25.1: hostname and addresses, and what may stand before the @ of a SIP URI as it is.
+_is_host = re.compile(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]").fullmatch
+_is_user = re.compile(r"[A-Za-z0-9\-_.!~*'()&=+$,;?/]+").fullmatch
 
 
 def field_of(default: Any, text: str) -> Any:
@@ -159,14 +174,19 @@ def _converted(name: str, value: Any, default: Any, kind: type) -> Any:
         return float(value)
     if kind is list and isinstance(value, list):
         if name == "load.rates":
-            if all(isinstance(each, int | float) and each > 0 for each in value):
+            if all(isinstance(each, int | float) and 0 < each < inf for each in value):
                 return [float(each) for each in value]
         elif all(isinstance(each, str | int) for each in value):
             return [str(each) for each in value]
         raise ConfigurationError(f"{name}: {value!r} has something that can't be in it")
     if type(value) is kind:
+        if isinstance(value, float) and not isfinite(value):
+            raise ConfigurationError(f"{name}: {value!r} is no number to count with")
         return value
-    raise ConfigurationError(f"{name}: {value!r} is no {kind.__name__}, as {default!r} would be")
+    raise ConfigurationError(
+        f"{name}: {value!r} is no {_KINDS[kind]}"
+        + (f", as {default!r} would be" if kind is not list else "")
+    )
 
 
 def from_values(values: Mapping[str, Mapping[str, Any]]) -> Configuration:
@@ -174,7 +194,9 @@ def from_values(values: Mapping[str, Mapping[str, Any]]) -> Configuration:
     made: dict[str, Any] = {}
     for name, given in values.items():
         section = SECTIONS.get(name)
-        if section is None or not isinstance(given, Mapping):
+        if section is not None and not isinstance(given, Mapping):
+            raise ConfigurationError(f"{name}: {given!r} is no section, as [{name}] would be")
+        if section is None:
             raise ConfigurationError(
                 f"there is no section [{name}]; there are {', '.join(SECTIONS)}"
             )
@@ -203,6 +225,7 @@ def check(configuration: Configuration) -> None:
     """Raise ConfigurationError for what can't be run."""
     # Here, because scenarios know the configuration.
     from simplestack.stone.scenarios import SCENARIOS
+    from simplestack.stone.tally import SUBSCRIBE
 
     server, users, load, generator = (
         configuration.server,
@@ -220,6 +243,12 @@ def check(configuration: Configuration) -> None:
             pattern.format(1)
         except (ValueError, IndexError, KeyError, AttributeError) as error:
             raise ConfigurationError(f"users.{name}: {pattern!r} is no pattern: {error}") from None
+    if not _is_user(users.user.format(1)):
+        raise ConfigurationError(f"users.user: {users.user!r} makes no user names of SIP URIs")
+    if not _is_host(server.domain):
+        raise ConfigurationError(f"server.domain: {server.domain!r} is no domain")
+    if server.xcap and not _is_root(server.xcap):
+        raise ConfigurationError(f"server.xcap: {server.xcap!r} is no URL of http or https")
     if users.user.format(1) == users.user.format(2):
         raise ConfigurationError(f"users.user: {users.user!r} names all users alike")
     for name, number, least in (
@@ -227,6 +256,7 @@ def check(configuration: Configuration) -> None:
         ("load.presentities", load.presentities, 1),
         ("load.watchers", load.watchers, 0),
         ("load.watchers_each", load.watchers_each, 0),
+        ("load.exponent", load.exponent, 0),
         ("load.rate", load.rate, 1e-6),
         ("load.warm", load.warm, 0),
         ("load.length", load.length, 0.1),
@@ -243,10 +273,30 @@ def check(configuration: Configuration) -> None:
     ):
         if number < least:
             raise ConfigurationError(f"{name}: {number} is less than {least}")
-    if load.refresh > 1:
-        raise ConfigurationError(f"load.refresh: {load.refresh} is more than 1")
+    for name, number, most in (
+        ("server.port", server.port, 65535),
+        ("load.refresh", load.refresh, 1),
+        # The marks of documents count presentities by eight hexadecimal digits.
+        ("load.presentities", load.presentities, 2**31),
+    ):
+        if number > most:
+            raise ConfigurationError(f"{name}: {number} is more than {most}")
+    subscribed = SUBSCRIBE in SCENARIOS[load.scenario].kinds + SCENARIOS[load.scenario].prepared
+    population = load.presentities - 1 if load.mutual else load.watchers
+    if subscribed and load.watchers_each > population:
+        raise ConfigurationError(
+            f"load.watchers_each: {load.watchers_each:g} is more than there are others, {population}"
+        )
     if generator.loaders + generator.handlers > 255:
         raise ConfigurationError("generator: there are at most 255 loaders and handlers")
+
+
+def _is_root(url: str) -> bool:
+    try:
+        root = urlsplit(url)
+        return root.scheme in ("http", "https") and bool(root.hostname) and root.port != 0
+    except ValueError:
+        return False
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 
 from simplestack.stone.child import child
 from simplestack.stone.configuration import Configuration
-from simplestack.stone.errors import ConfigurationError, StoneError
+from simplestack.stone.errors import StoneError
 from simplestack.stone.scenarios import SCENARIOS, mix
+from simplestack.stone.surroundings import address_of
 from simplestack.stone.tally import (
     KINDS,
     REGISTER,
@@ -25,20 +26,12 @@ from simplestack.stone.tally import (
     role_of,
 )
 
-__all__ = ["Controller", "Step", "address_of", "workers"]
+__all__ = ["Controller", "Step", "workers"]
 
 #: Seconds that processes have to come, and to do what takes no time.
 _PATIENCE = 30.0
 _LONGEST_LINE = 256 << 20
 _LEAD = 0.25
-
-
-def address_of(text: str) -> tuple[str, int]:
-    """``HOST:PORT``.  Raises ConfigurationError."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65535:
-        raise ConfigurationError(f"{text!r} is not HOST:PORT")
-    return host.strip("[]"), int(port)
 
 
 class _Peer:
@@ -273,7 +266,21 @@ class Controller:
                 )
             if kind == SUBSCRIBE:
                 made = done
+                unshown = sum(each["unshown"] for each in results)
+                if unshown > made * 0.01:
+                    raise StoneError(
+                        f"preparing: {unshown} of {made} subscriptions show nothing of what was "
+                        "published: watchers must be allowed, as server.xcap does it"
+                    )
         return made
+
+    def release(self) -> None:
+        """End the subscriptions of a step, so that the next one can make them again."""
+        self.stage = "ending the subscriptions"
+        peers = self._of_role("handler")
+        for peer in peers:
+            peer.say({"prepare": UNSUBSCRIBE})
+        self._await(peers, "prepared", _PATIENCE)
 
     def clean(self) -> None:
         """Take back what was registered, published and subscribed to, as far as that goes."""

@@ -1,10 +1,20 @@
 """What ends a run."""
 
-__all__ = ["ConfigurationError", "StoneError"]
+from typing import Any
+
+__all__ = ["ConfigurationError", "InterruptedRunError", "StoneError"]
 
 
 class StoneError(Exception):
     """The run can't go on; the text says why, for a person."""
+
+
+class InterruptedRunError(StoneError):
+    """Somebody has ended the run; ``result`` has the steps that were over."""
+
+    def __init__(self, result: dict[str, Any]) -> None:
+        super().__init__("interrupted")
+        self.result = result
 
 
 class ConfigurationError(StoneError):

@@ -1,6 +1,7 @@
 """The knee: the highest rate that a server bears."""
 
 from collections.abc import Iterator
+from math import inf
 from typing import Any, Final, NamedTuple
 
 from simplestack.stone.running import Run
@@ -37,9 +38,11 @@ def _p99(step: dict[str, Any]) -> float:
 class Search:
     """Doubles the rate until it is not borne, then halves what lies between."""
 
-    def __init__(self, start: float, bounds: Bounds) -> None:
-        self._start = start
+    def __init__(self, start: float, bounds: Bounds, most: float = inf) -> None:
+        self._start = min(start, most)
         self.bounds = bounds
+        #: The highest rate that can be asked for.
+        self._most = most
         self.low = 0.0
         self.high = 0.0
         #: Whether the generator was the bound before the server.
@@ -57,7 +60,7 @@ class Search:
     def next(self) -> float | None:
         """The next rate to try; None at the end."""
         if not self.high:
-            return self.low * 2 or self._start
+            return None if self.low >= self._most else min(self.low * 2 or self._start, self._most)
         if not self.low:
             return self.high / 4 if self.high > self._start / 1000 else None
         if self.high - self.low <= self.low * _NEAR:
@@ -84,4 +87,5 @@ class Search:
             "messages_per_second": at["messages_per_second"] if at else 0.0,
             "users": at["users"] if at else None,
             "generator_bound": self.bound,
+            "most": self.low >= self._most,
         }

@@ -5,8 +5,8 @@ import socket
 import sys
 import time
 
-from simplestack.stone.controller import address_of
 from simplestack.stone.errors import StoneError
+from simplestack.stone.surroundings import address_of
 from simplestack.stone.worker import Worker
 
 __all__ = ["join", "serve"]

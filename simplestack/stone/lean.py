@@ -47,7 +47,7 @@ class Engine:
         self.dialogs: dict[bytes, Dialog] = {}
         #: The links by slot; connections that were made again; whether we were cut off.
         self.links: list[Link] = []
-        self.opened = 0
+        self.opened: list[Link] = []
         self.away = False
         self.registering: deque[Presentity] = deque()
         self.publishing: deque[Presentity] = deque()
@@ -176,7 +176,7 @@ class Engine:
             if not self.away:
                 self.tally.error("connection: lost")
             link = self.wire.open()
-            self.opened += 1
+            self.opened.append(link)
             self.links[slot] = link
         return link
 
@@ -344,12 +344,12 @@ class Engine:
             presentity.entity_tag = b""
         line = data.partition(b"\r\n")[0][8:].decode("utf-8", "replace")
         warning = b"".join(values_of(data, b"Warning")).decode("utf-8", "replace")
-        self._refused(request, f"{line} {warning}".rstrip())
+        self._refused(request, line, warning)
 
-    def _refused(self, request: Request, why: str) -> None:
+    def _refused(self, request: Request, why: str, more: str = "") -> None:
         self.failed += 1
         if request.counted:
-            self.tally.error(f"{METHODS[request.kind]}: {why}")
+            self.tally.error(f"{METHODS[request.kind]}: {why}", more)
         if request.presentity is not None:
             if request.kind <= UNREGISTER:
                 self.registering.append(request.presentity)
@@ -417,7 +417,10 @@ class Engine:
                 tally.out_of_order += 1
             return
         if dialog.cseq < 0 and dialog.counted:
-            tally.first.note(int((now - dialog.due) * 1000000.0))
+            if data.find(b"\r\nSubscription-State: pending") < 0:
+                tally.first.note(int((now - dialog.due) * 1000000.0))
+            else:
+                tally.withheld += 1
         elif dialog.cseq >= 0:
             tally.gaps += number - dialog.cseq - 1
         dialog.cseq = number
@@ -476,6 +479,14 @@ class Engine:
         if b"reason=timeout" not in state and dialog.state == 1:
             self.tally.error(f"NOTIFY: {state.decode('utf-8', 'replace')}")
         dialog.state = 2
+
+    def unshown(self) -> int:
+        """How many subscriptions have not shown anything of what this run has published."""
+        count = 0
+        for dialog in self.dialogs.values():
+            if dialog.state == 1 and dialog.last < 0 and not dialog.table:
+                count += 1
+        return count
 
     def untold(self, final: dict[int, int]) -> bool:
         """Whether something that was published may still be told."""

@@ -10,6 +10,10 @@ from simplestack.stone.errors import StoneError
 __all__ = ["Processes", "Usage", "machine_busy", "machine_said"]
 
 
+#: In the command lines of the generator's own processes.
+_OURS = ("simplestack stone", "simplestack.stone")
+
+
 class Usage(NamedTuple):
     """What processes have used: seconds of CPU, octets of memory that are their share."""
 
@@ -85,7 +89,7 @@ def _matching(name: str) -> list[int]:
                 )
             except OSError:
                 continue
-            if name in words and "simplestack stone" not in words:
+            if name in words and not any(each in words for each in _OURS):
                 found.append(int(entry.name))
     if not found:
         raise StoneError(f"server.watch: no process has {name!r} in its command line")

@@ -79,12 +79,14 @@ def step_result(
     subscribed = total["succeeded"]["subscribe"]
     first = min(total["first"].total, subscribed)
     errors = dict(sorted(total["errors"].items(), key=lambda item: -item[1]))
-    if subscribed > first:
-        errors["SUBSCRIBE: no NOTIFY came"] = subscribed - first
+    if subscribed > first + total["withheld"]:
+        errors["SUBSCRIBE: no NOTIFY came"] = subscribed - first - total["withheld"]
     if total["late"]:
         errors[f"NOTIFY: later than {load.limit:g} s"] = total["late"]
     if total["missing"]:
         errors["NOTIFY: never came"] = total["missing"]
+    if total["withheld"]:
+        errors["NOTIFY: pending, the watcher is not allowed"] = total["withheld"]
     attempted = started + expected + subscribed
     messages = sum(total["messages"].values())
     result: dict[str, Any] = {
@@ -122,6 +124,9 @@ def step_result(
         "lost": max(total["gaps"] - total["out_of_order"], 0),
         "strays": total["strays"],
         "challenged": total["challenged"],
+        "connections": {
+            name: sum(each[name] for each in step.finished) for name in ("opened", "resumed")
+        },
         "errors": errors,
         "generator": _generator(step, total, messages),
         "server": None,
@@ -196,6 +201,11 @@ def lines_of(result: dict[str, Any]) -> list[str]:
         f"  sent again {sent['sent']}, came again {sent['received']}, "
         f"lost {result['lost']}, out of order {result['out_of_order']}, challenged {result['challenged']}"
     )
+    made = result["connections"]
+    if made["opened"]:
+        lines.append(
+            f"  {made['opened']} connections made again, {made['resumed']} resumed a TLS session"
+        )
     for what, number in list(result["errors"].items())[:8]:
         lines.append(f"  {number} × {what}")
     generator = result["generator"]
@@ -244,6 +254,8 @@ def closing_lines(result: dict[str, Any]) -> list[str]:
             said += f", as {knee['users']:,.0f} users make"
         if knee["not_borne"]:
             said += f"; {knee['not_borne']:g}/s is not"
+        if knee.get("most"):
+            said += "; there are not enough users to ask for more"
         if knee["generator_bound"]:
             said += "; the generator was the bound there, not the server"
         lines.append(said)

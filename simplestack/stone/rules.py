@@ -42,8 +42,7 @@ def put_rules(
     """PUT the rules of every presentity (RFC 5025 §9.5).  Raises StoneError."""
     server, users = configuration.server, configuration.users
     root = urlsplit(server.xcap)
-    if root.scheme not in ("http", "https") or not root.hostname:
-        raise StoneError(f"server.xcap: {server.xcap!r} is no URL of http or https")
+    assert root.hostname is not None
     kind = http.client.HTTPSConnection if root.scheme == "https" else http.client.HTTPConnection
     connection = kind(root.hostname, root.port, timeout=10)
     body = rules_document(server.domain)

@@ -1,32 +1,60 @@
 """A run from the first connection to the result."""
 
 import datetime
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from simplestack.stone.configuration import Configuration
 from simplestack.stone.controller import Controller, Step, workers
-from simplestack.stone.errors import StoneError
+from simplestack.stone.errors import ConfigurationError, InterruptedRunError
+from simplestack.stone.population import watchers_of
 from simplestack.stone.processes import Processes, Usage, machine_busy, machine_said
 from simplestack.stone.results import Sample, step_result
 from simplestack.stone.rules import put_rules
 from simplestack.stone.scenarios import SCENARIOS
+from simplestack.stone.tally import SUBSCRIBE
 
-__all__ = ["FORMAT", "Run", "rates_of", "run"]
+__all__ = ["FORMAT", "Run", "most_of", "rates_of", "run"]
 
 #: The number of the layout of results.
 FORMAT = 1
 
 
+def most_of(configuration: Configuration) -> float:
+    """The highest rate for which there is somebody to do every operation.
+
+    A pair of watcher and presentity begins one subscription in a step of the scenario subscribe.
+    """
+    load = configuration.load
+    if SUBSCRIBE not in SCENARIOS[load.scenario].kinds or SCENARIOS[load.scenario].outage:
+        return math.inf
+    subscriptions = sum(watchers_of(load))
+    if load.lists:
+        subscriptions = load.presentities if load.mutual else load.watchers
+    return subscriptions / (load.warm + load.length)
+
+
 def rates_of(configuration: Configuration) -> list[float]:
-    """The rates of the steps of a run."""
+    """The rates of the steps of a run.
+
+    Raises ConfigurationError where there are too few users for one.
+    """
     load = configuration.load
     if load.rates:
-        return list(load.rates)
-    if SCENARIOS[load.scenario].outage:
-        return [load.presentities / load.outage]
-    return [load.rate]
+        rates = list(load.rates)
+    elif SCENARIOS[load.scenario].outage:
+        rates = [load.presentities / load.outage]
+    else:
+        rates = [load.rate]
+    most = most_of(configuration)
+    if max(rates) > most:
+        raise ConfigurationError(
+            f"load.rate: {max(rates):g}/s is more than {most:.4g}/s, for which there are pairs of watcher "
+            "and presentity to subscribe anew in a step; more load.watchers_each make more"
+        )
+    return rates
 
 
 class Run:
@@ -62,6 +90,8 @@ class Run:
         """A step at this rate; its result, which is kept, too."""
         load = self.configuration.load
         outage = SCENARIOS[load.scenario].outage
+        if self.steps and SCENARIOS[load.scenario].kinds == (SUBSCRIBE,):
+            self.controller.release()
         length = load.presentities / rate if outage else load.length
         step = Step(rate, 0.0 if outage else load.warm, length)
         samples: list[Sample] = []
@@ -103,7 +133,7 @@ def run(
     waiting: Callable[[str, str], None] = lambda address, token: None,
     calibration: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Run it; what it has shown.  Raises StoneError.
+    """Run it; what it has shown.  Raises StoneError; InterruptedRunError after Ctrl-C.
 
     ``rates`` chooses the next rate by what the run has shown; else those of the configuration.
     """
@@ -115,13 +145,14 @@ def run(
         controller = Controller(configuration, listener, token, tick, alive)
         try:
             made = Run(configuration, controller)
-            made.prepare()
-            for rate in rates(made) if rates else iter(rates_of(configuration)):
-                stepped(made.step(rate))
-            if generator.clean:
-                controller.clean()
+            try:
+                made.prepare()
+                for rate in rates(made) if rates else iter(rates_of(configuration)):
+                    stepped(made.step(rate))
+                if generator.clean:
+                    controller.clean()
+            except KeyboardInterrupt:
+                raise InterruptedRunError(made.result(calibration)) from None
             return made.result(calibration)
-        except KeyboardInterrupt:
-            raise StoneError("interrupted") from None
         finally:
             controller.close()

@@ -242,7 +242,9 @@ def running_sink(transport: str, challenges: bool) -> Iterator[int]:
     with open_sink("127.0.0.1", 0, transport) as made:
         port: int = made.getsockname()[1]
         program = (
-            "import socket, sys; from simplestack.stone.sink import serve_sink; "
+            "import signal, socket, sys; from simplestack.stone.sink import serve_sink; "
+            # Ctrl-C is for the controller, which ends us.
+            "signal.signal(signal.SIGINT, signal.SIG_IGN); "
             "made = socket.socket(fileno=int(sys.argv[1])); made.setblocking(False); "
             "serve_sink(made, bool(int(sys.argv[2])))"
         )

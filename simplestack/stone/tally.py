@@ -51,6 +51,10 @@ METHODS: Final = (
 )
 
 
+#: So many different errors are told from each other.
+_KINDS_OF_ERRORS: Final = 32
+
+
 def role_of(kind: int) -> str:
     """Who does operations of this kind."""
     return "loader" if kind <= UNPUBLISH else "handler"
@@ -84,6 +88,7 @@ class Tally:
         "strays",
         "succeeded",
         "superseded",
+        "withheld",
     )
 
     def __init__(self) -> None:
@@ -102,6 +107,8 @@ class Tally:
         self.notify = Counts()
         #: From the scheduled SUBSCRIBE to the first NOTIFY of its dialog.
         self.first = Counts()
+        #: First NOTIFYs that say "pending": nobody has allowed the watcher (RFC 3856 §6.6).
+        self.withheld = 0
         #: How late requests left for want of time of the generator.
         self.lag = Counts()
         #: NOTIFYs that told a PUBLISH in time; those of a newer PUBLISH that told it, too; those
@@ -119,9 +126,15 @@ class Tally:
         self.strays = 0
         self.challenged = 0
 
-    def error(self, what: str) -> None:
-        """Count something that went wrong."""
-        self.errors[what] = self.errors.get(what, 0) + 1
+    def error(self, what: str, more: str = "") -> None:
+        """Count something that went wrong; ``more`` tells what may differ each time.
+
+        Of many that differ, the later ones count without it.
+        """
+        said = f"{what} {more}" if more else what
+        if said not in self.errors and len(self.errors) >= _KINDS_OF_ERRORS:
+            said = what
+        self.errors[said] = self.errors.get(said, 0) + 1
 
     def count(self, what: str) -> None:
         """Count a message."""
@@ -154,4 +167,5 @@ class Tally:
             "gaps": self.gaps,
             "strays": self.strays,
             "challenged": self.challenged,
+            "withheld": self.withheld,
         }

@@ -42,7 +42,17 @@ def message_end(data: bytes | bytearray, start: int) -> int:
 class Link:
     """A way to the server: a UDP socket, or a connection."""
 
-    __slots__ = ("_contact_tail", "handle", "host", "open", "refused", "run", "socket", "via")
+    __slots__ = (
+        "_contact_tail",
+        "handle",
+        "host",
+        "open",
+        "refused",
+        "resumed",
+        "run",
+        "socket",
+        "via",
+    )
 
     def __init__(self, made: socket.socket, transport: bytes, run: bytes) -> None:
         self.socket = made
@@ -50,6 +60,8 @@ class Link:
         self.open = True
         #: Messages that the system did not take.
         self.refused = 0
+        #: Whether a TLS session was taken up again.
+        self.resumed = False
         address = made.getsockname()
         name = str(address[0])
         #: Our address, as sent-by of Via.
@@ -102,7 +114,7 @@ class Link:
 class StreamLink(Link):
     """A connection, over TCP or TLS."""
 
-    __slots__ = ("_in", "_out", "_poll", "_secure", "_waits", "resumed", "shaken")
+    __slots__ = ("_in", "_out", "_poll", "_secure", "_waits", "shaken")
 
     def __init__(
         self, made: socket.socket, transport: bytes, run: bytes, poll: select.epoll, secure: bool
@@ -116,7 +128,6 @@ class StreamLink(Link):
         self._waits = False
         #: Whether the TLS handshake is over; true for TCP.
         self.shaken = not secure
-        self.resumed = False
 
     def send(self, data: bytes) -> None:
         """Send a message, or keep it until there is room."""
@@ -233,6 +244,7 @@ class Wire:
     def __init__(
         self, address: tuple[str, int], transport: str, run: bytes, ca: str, reuse: bool
     ) -> None:
+        """Raises StoneError where there is no such host, or no authority."""
         self.transport = transport
         self.run = run
         self.reliable = transport != "udp"
@@ -240,16 +252,22 @@ class Wire:
         #: Whether TLS sessions are resumed.
         self.reuse = reuse
         self._poll = select.epoll()
-        found = socket.getaddrinfo(
-            *address, type=socket.SOCK_STREAM if self.reliable else socket.SOCK_DGRAM
-        )
+        try:
+            found = socket.getaddrinfo(
+                *address, type=socket.SOCK_STREAM if self.reliable else socket.SOCK_DGRAM
+            )
+        except (OSError, UnicodeError) as error:
+            raise StoneError(f"server.host: {address[0]}: {error}") from None
         self._family: int = found[0][0]
         self._address: Any = found[0][4]
         self._name = address[0]
         self._context: ssl.SSLContext | None = None
         self._session: ssl.SSLSession | None = None
         if transport == "tls":
-            self._context = ssl.create_default_context(cafile=ca or None)
+            try:
+                self._context = ssl.create_default_context(cafile=ca or None)
+            except OSError as error:
+                raise StoneError(f"server.ca: {ca}: {error}") from None
             if not ca:
                 self._context.check_hostname = False
                 self._context.verify_mode = ssl.CERT_NONE

@@ -7,7 +7,6 @@ import select
 import socket
 import time
 from collections import deque
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -18,6 +17,7 @@ from simplestack.stone.lean import Engine
 from simplestack.stone.parties import Dialog, Presentity, Watcher
 from simplestack.stone.population import pairs, watcher_number
 from simplestack.stone.schedule import Source, moments
+from simplestack.stone.surroundings import own_bodies
 from simplestack.stone.tally import KINDS, SUBSCRIBE, UNPUBLISH, Tally
 from simplestack.stone.templates import Body
 from simplestack.stone.wire import Wire
@@ -186,7 +186,7 @@ class Worker:
         engine = self._engine
         assert engine is not None
         load, domain = self._configuration.load, self._configuration.server.domain.encode()
-        own = _own_bodies(load.bodies) if load.bodies else []
+        own = own_bodies(load.bodies) if load.bodies else []
         for at, index in enumerate(users):
             credentials = self._credentials(index)
             slot = at % len(engine.links)
@@ -267,12 +267,15 @@ class Worker:
         if kind == SUBSCRIBE:
             # The first NOTIFYs are told from those of changes.
             end = time.monotonic() + self._configuration.load.limit
-            while time.monotonic() < end and any(
-                each.cseq < 0 for each in engine.dialogs.values() if each.state == 1
-            ):
+            while time.monotonic() < end and engine.unshown():
                 self._turn(_LOOK)
         engine.end = 0
-        return {"done": tally.succeeded[kind], "count": count, "errors": tally.errors}
+        return {
+            "done": tally.succeeded[kind],
+            "count": count,
+            "errors": tally.errors,
+            "unshown": engine.unshown() if kind == SUBSCRIBE else 0,
+        }
 
     def _step(self, step: dict[str, Any]) -> dict[str, Any]:
         """Do what is due, at its moment, and let what is under way finish."""
@@ -284,6 +287,7 @@ class Worker:
         end = begin + float(step["length"])
         while time.monotonic() < start - 0.002:
             self._turn(0.001)
+        engine.opened.clear()
         if step["outage"]:
             engine.drop()
         tally = engine.tally = Tally()
@@ -332,7 +336,8 @@ class Worker:
         final = {each.index: each.serial for each in self._presentities}
         return {
             "tally": tally.values() if self.role == "loader" else {},
-            "opened": engine.opened,
+            "opened": len(engine.opened),
+            "resumed": sum([link.resumed for link in engine.opened]),
             "final": final,
             "cpu": measured,
             "cpu_all": time.process_time() - cpu,
@@ -397,13 +402,3 @@ class Worker:
                 self._turn(_LOOK)
         engine.settle(final)
         return engine.tally.values()
-
-
-def _own_bodies(directory: str) -> list[bytes]:
-    try:
-        found = [each.read_bytes() for each in sorted(Path(directory).iterdir()) if each.is_file()]
-    except OSError as error:
-        raise StoneError(f"load.bodies: {error}") from None
-    if not found:
-        raise StoneError(f"load.bodies: {directory} has no document")
-    return found

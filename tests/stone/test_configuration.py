@@ -1,5 +1,6 @@
 """Configurations: from TOML, from options, and what can't be used."""
 
+from math import inf, nan
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,6 +14,8 @@ from simplestack.stone.configuration import (
     read_toml,
 )
 from simplestack.stone.errors import ConfigurationError
+from simplestack.stone.running import rates_of
+from simplestack.stone.surroundings import check_surroundings
 
 _SHIPPED = Path(__file__).resolve().parents[2] / "etc" / "stone.toml"
 
@@ -47,6 +50,19 @@ class ValuesTest(SynchronousTestCase):
             ({"load": {"rate": "fast"}}, "load.rate"),
             ({"load": {"rate": True}}, "load.rate"),
             ({"load": {"rates": [0]}}, "load.rates"),
+            ({"load": {"rates": [inf]}}, "load.rates"),
+            ({"load": {"rate": nan}}, "load.rate"),
+            ({"load": {"length": inf}}, "load.length"),
+            ({"load": {"exponent": -1.0}}, "load.exponent"),
+            ({"load": {"watchers_each": 101.0}}, "load.watchers_each"),
+            ({"load": {"watchers_each": 100.0, "mutual": True}}, "load.watchers_each"),
+            ({"load": 3}, "[load]"),
+            ({"server": {"watch": 5}}, "5 is no list"),
+            ({"server": {"port": 65536}}, "server.port"),
+            ({"server": {"domain": "a b"}}, "server.domain"),
+            ({"server": {"xcap": "somewhere"}}, "server.xcap"),
+            ({"server": {"xcap": "http://[::1/"}}, "server.xcap"),
+            ({"users": {"user": "u {}"}}, "users.user"),
             ({"load": {"body": 10}}, "load.body"),
             ({"load": {"refresh": 2.0}}, "load.refresh"),
             ({"load": {"scenario": "nothing"}}, "load.scenario"),
@@ -58,6 +74,7 @@ class ValuesTest(SynchronousTestCase):
         ):
             error = self.assertRaises(ConfigurationError, from_values, values)
             self.assertIn(said, str(error))
+            self.assertNotIn("object at", str(error))
 
     def test_no_toml(self) -> None:
         """What is no TOML is told so."""
@@ -84,3 +101,45 @@ class OptionsTest(SynchronousTestCase):
         self.assertIn(
             "nowhere.toml", str(self.assertRaises(ConfigurationError, configured, options))
         )
+
+
+class SurroundingsTest(SynchronousTestCase):
+    """Files and addresses that a configuration names are looked at before the run."""
+
+    def test_mistakes(self) -> None:
+        """Each is told by the name of its key."""
+        bodies = Path(self.mktemp())
+        bodies.mkdir()
+        for values, said in (
+            ({"generator": {"listen": "here"}}, "generator.listen"),
+            ({"report": {"json": "/nowhere/run.json"}}, "report.json"),
+            ({"report": {"html": str(bodies)}}, "report.html"),
+            ({"server": {"ca": "/nowhere.pem"}}, "server.ca"),
+            ({"load": {"bodies": "/nowhere"}}, "load.bodies"),
+            ({"load": {"bodies": str(bodies)}}, "has no document"),
+        ):
+            made = from_values(values)
+            error = self.assertRaises(ConfigurationError, check_surroundings, made)
+            self.assertIn(said, str(error))
+        (bodies / "a.xml").write_text("<presence entity='{entity}'/>")
+        made = from_values({"load": {"bodies": str(bodies)}})
+        error = self.assertRaises(ConfigurationError, check_surroundings, made)
+        self.assertIn("a.xml has no {mark}", str(error))
+        (bodies / "a.xml").write_text("<presence entity='{entity}'>{mark}</presence>")
+        check_surroundings(made)
+
+    def test_elsewhere(self) -> None:
+        """Loaders on other machines look for their files there."""
+        check_surroundings(
+            from_values({"generator": {"remote": True}, "server": {"ca": "/there.pem"}})
+        )
+
+
+class RatesTest(SynchronousTestCase):
+    def test_too_few_pairs(self) -> None:
+        """A subscription in a new dialog wants a pair that has begun none in this step."""
+        load = {"scenario": "subscribe", "rate": 84, "watchers_each": 10, "warm": 2, "length": 10}
+        error = self.assertRaises(ConfigurationError, rates_of, from_values({"load": load}))
+        self.assertIn("83.33/s", str(error))
+        self.assertEqual(rates_of(from_values({"load": load | {"rate": 83}})), [83.0])
+        self.assertEqual(rates_of(from_values({"load": {"rate": 1e6}})), [1e6])

@@ -138,6 +138,17 @@ class RequestTest(EngineTest):
         self.answer(self.heard(), b"401 Unauthorized", _CHALLENGE)
         self.assertEqual(self.tally.errors, {"REGISTER: 401 Unauthorized": 1})
 
+    def test_errors_that_all_differ(self) -> None:
+        """Warnings of the server tell errors from each other, as far as there are not too many."""
+        presentity = self.presentity()
+        for at in range(40):
+            self.engine.start(REGISTER, time.monotonic())
+            self.answer(self.heard(), b"400 Bad Request", b'Warning: 399 x "no %d"\r\n' % at)
+        self.assertEqual(len(self.tally.errors), 33)
+        self.assertEqual(self.tally.errors["REGISTER: 400 Bad Request"], 8)
+        self.assertEqual(self.tally.errors['REGISTER: 400 Bad Request 399 x "no 3"'], 1)
+        self.assertEqual(presentity.serial, 0)
+
     def test_times_are_of_the_scheduled_moment(self) -> None:
         """A request that could not leave in time is late from when it was due."""
         self.presentity()
@@ -201,6 +212,23 @@ class DialogTest(EngineTest):
         self.assertEqual(values_of(request, b"Expires"), [b"0"])
         self.answer(request)
         self.assertEqual((self.engine.free(SUBSCRIBE), self.engine.free(RESUBSCRIBE)), (1, 0))
+
+    def test_withheld(self) -> None:
+        """A watcher whom nobody has allowed is shown nothing (RFC 3856 §6.6): no success."""
+        dialog = self.subscribed()
+        self.notify(dialog, 1, state=b"pending")
+        self.assertEqual((self.tally.first.total, self.tally.withheld), (0, 1))
+        self.assertEqual(self.engine.unshown(), 1)
+        self.notify(dialog, 2, self.marked(1, time.monotonic()))
+        self.assertEqual(self.engine.unshown(), 0)
+
+    def test_lists_that_show_nothing(self) -> None:
+        """A list shows something once one of its documents has come."""
+        dialog = self.subscribed(-1)
+        self.notify(dialog, 1)
+        self.assertEqual(self.engine.unshown(), 1)
+        self.notify(dialog, 2, self.marked(1, time.monotonic()))
+        self.assertEqual(self.engine.unshown(), 0)
 
     def test_a_notify_before_the_answer(self) -> None:
         """It may come before the 200 of its SUBSCRIBE (RFC 6665 §4.1.2.4)."""

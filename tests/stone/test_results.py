@@ -16,7 +16,7 @@ from simplestack.stone.finding import Bounds, Search, passes
 from simplestack.stone.processes import Processes, Usage
 from simplestack.stone.report import page
 from simplestack.stone.results import Sample, closing_lines, lines_of, step_result
-from simplestack.stone.tally import PUBLISH, Tally
+from simplestack.stone.tally import PUBLISH, SUBSCRIBE, Tally
 
 
 def tally_of(started: int, succeeded: int, told: int, missing: int) -> Tally:
@@ -36,7 +36,10 @@ def tally_of(started: int, succeeded: int, told: int, missing: int) -> Tally:
 def step_of(rate: float = 10.0, busy: float = 0.5, **counts: int) -> dict[str, Any]:
     """The result of a step of two processes, 2 s long, at a server of half a core."""
     step = Step(rate, 0.0, 2.0)
-    step.finished = [{"cpu": busy * 2, "opened": 0}, {"cpu": 0.2, "opened": 0}]
+    step.finished = [
+        {"cpu": busy * 2, "opened": 3, "resumed": 2},
+        {"cpu": 0.2, "opened": 1, "resumed": 1},
+    ]
     numbers = {"started": 10, "succeeded": 10, "told": 50, "missing": 0, **counts}
     step.tallies = [tally_of(**numbers).values(), tally_of(**numbers).values()]
     samples = (Sample(1.0, Usage(5.0, 1000), 7.0), Sample(3.5, Usage(6.25, 3000), 8.0))
@@ -69,6 +72,24 @@ class StepTest(SynchronousTestCase):
         self.assertEqual(made["messages_per_second"], 60)
         self.assertEqual(made["notify"]["times"]["count"], 100)
         self.assertEqual(round(made["notify"]["times"]["p99"], 3), 0.005)
+
+    def test_connections(self) -> None:
+        """How many were made again, and how many of them resumed a TLS session (RFC 8446 §2.2)."""
+        made = step_of()
+        self.assertEqual(made["connections"], {"opened": 4, "resumed": 3})
+        self.assertIn("4 connections made again, 3 resumed", "\n".join(lines_of(made)))
+
+    def test_withheld(self) -> None:
+        """A subscription that stays pending is no success, and is told as what it is."""
+        tally = Tally()
+        tally.started[SUBSCRIBE] = tally.succeeded[SUBSCRIBE] = 4
+        tally.withheld = 3
+        tally.first.note(1000)
+        step = Step(1.0, 0.0, 1.0)
+        step.tallies = [tally.values()]
+        made = step_result(Load(), step, None, False)
+        self.assertEqual(made["success"], 5 / 8)
+        self.assertEqual(made["errors"], {"NOTIFY: pending, the watcher is not allowed": 3})
 
     def test_cpu_per_operation(self) -> None:
         """The server's CPU between the two looks, for the time that was counted, by operation."""
@@ -128,6 +149,18 @@ class SearchTest(SynchronousTestCase):
             self.assertLessEqual(search.high, search.low * 1.05)
             made = search.knee(steps)
             self.assertEqual((made["rate"], made["not_borne"]), (search.low, search.high))
+
+    def test_too_few_users(self) -> None:
+        """Where more can't be asked for, what was borne is the knee, and it is said."""
+        search, steps = Search(100, Bounds(), 730), []
+        while (rate := search.next()) is not None:
+            steps.append(step_of(rate))
+            search.take(steps[-1])
+        self.assertEqual([step["rate"] for step in steps], [100, 200, 400, 730])
+        knee = search.knee(steps)
+        self.assertEqual((knee["rate"], knee["not_borne"], knee["most"]), (730, None, True))
+        result = result_of(*steps) | {"knee": knee}
+        self.assertIn("not enough users", "\n".join(closing_lines(result)))
 
     def test_nothing_is_borne(self) -> None:
         """A server that bears nothing ends the search, too."""

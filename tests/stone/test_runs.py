@@ -21,6 +21,7 @@ from simplestack.stone.calibration import calibrate
 from simplestack.stone.configuration import Configuration, from_values
 from simplestack.stone.errors import StoneError
 from simplestack.stone.joining import serve
+from simplestack.stone.progress import Progress
 from simplestack.stone.running import run
 from simplestack.stone.scenarios import SCENARIOS
 from simplestack.stone.sink import running_sink
@@ -145,6 +146,42 @@ class SinkTest(SynchronousTestCase):
         self.assertEqual(result["steps"][0]["success"], 1.0)
         self.assertEqual(len(refused), 1)
 
+    def test_subscriptions_begin_anew(self) -> None:
+        """Each step of the scenario subscribe has all pairs of watcher and presentity again."""
+        with running_sink("udp", False) as port:
+            load = {"scenario": "subscribe", "rates": [40.0, 40.0, 40.0]}
+            result = run(configuration_of(port, **load))
+        for step in result["steps"]:
+            self.assertEqual((step["success"], step["errors"]), (1.0, {}))
+            self.assertEqual(step["operations"]["subscribe"]["started"], 16)
+
+    def test_interrupted(self) -> None:
+        """After Ctrl-C the steps that were over are kept, and the status is 1."""
+        directory = Path(self.mktemp_directory())
+
+        def interrupt(progress: Progress, lines: list[str]) -> None:
+            said.append(lines)
+            raise KeyboardInterrupt
+
+        said: list[list[str]] = []
+        with (
+            running_sink("udp", False) as port,
+            mock.patch.object(Progress, "say", interrupt),
+            mock.patch("sys.stdout", StringIO()),
+            mock.patch("sys.stderr", StringIO()) as error,
+        ):
+            status = main(
+                [
+                    "stone", "run", "--port", str(port), "--no-calibrate", "--scenario", "register",
+                    "--warm", "0", "--length", "0.2", "--rates", "20", "30",
+                    "--json", str(directory / "a.json"),
+                ]
+            )  # fmt: skip
+        self.assertEqual((status, error.getvalue()), (1, "simplestack stone run: interrupted\n"))
+        self.assertEqual(len(said), 1)
+        steps = json.loads((directory / "a.json").read_text())["steps"]
+        self.assertEqual([step["rate"] for step in steps], [20.0])
+
     def test_nobody_answers(self) -> None:
         """A server that is not there ends the run in one line, with what was tried."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
@@ -173,6 +210,8 @@ class CommandTest(SynchronousTestCase):
             "--presentities",
             "1",
             "--watchers",
+            "1",
+            "--watchers-each",
             "1",
             "--first",
             "5",
@@ -238,6 +277,9 @@ class ServerTest(SynchronousTestCase):
             except OSError:
                 self.assertLess(time.monotonic(), end, server.said())
                 time.sleep(0.05)
+        # Nobody has allowed the watchers yet.
+        error = self.assertRaises(StoneError, run, configuration_of(port, limit=0.5))
+        self.assertIn("24 of 24 subscriptions show nothing", str(error))
         root = f"http://127.0.0.1:{xcap}/"
         for scenario in SCENARIOS:
             values = configuration_of(port, scenario=scenario).values()
