@@ -39,6 +39,7 @@ COMPILED = [
     "simplestack/app/resident.py",
     "simplestack/app/sipturn.py",
     "simplestack/app/turn.py",
+    "simplestack/app/undelivered.py",
     "simplestack/net/clockwork.py",
     "simplestack/net/datagram.py",
     "simplestack/net/identifiers.py",

@@ -6,7 +6,7 @@ missing, and is called again from its start when that has come.
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from simplestack.app.deadlines import Deadlines
 from simplestack.app.delivery import Delivery
 from simplestack.app.resident import Resident, Residents
+from simplestack.app.undelivered import Undelivered
 from simplestack.event.notifier import Notification, NotifyRequest
 from simplestack.event.subscription import Subscribing
 from simplestack.interfaces import IRole, IStore
@@ -23,7 +24,7 @@ from simplestack.sip.errors import SIPError
 from simplestack.sip.message import Response
 from simplestack.state import ChangeSet, Document, Removed, ResourceState, Subscription
 from simplestack.store.errors import Unavailable, Unstorable
-from simplestack.transaction.failure import Judgement, Verdict, judge
+from simplestack.transaction.failure import Verdict
 
 __all__ = ["Attendant", "Turn", "Turns"]
 
@@ -138,10 +139,7 @@ class Turns:
         self._due: deque[str] = deque()
         #: Each says what an AOR that was loaded waits for before its subscribers are told.
         self.preparing: list[Callable[[ResourceState, float], Deferred[Any] | None]] = []
-        #: Failures in a row of the subscriptions whose last NOTIFY failed, by AOR and id.
-        self._failures: dict[str, dict[str, int]] = {}
-        #: Subscriptions that must be told again, and when: AOR → id → time.
-        self._again_at: dict[str, dict[str, float]] = {}
+        self._undelivered = Undelivered(deadlines)
 
     def run(self, turn: Turn) -> None:
         """Take a placed request through its turn, however long parts of it take to come."""
@@ -178,7 +176,7 @@ class Turns:
             return self._residents.load(turn.aor)
         outcome = turn.decide(resident.state, now)
         changes, notify = outcome.changes, outcome.notify
-        if notify and turn.aor in self._again_at:
+        if notify and self._undelivered.waits(turn.aor):
             # Who subscribes again is there again.
             self._resume(resident, notify, now)
         try:
@@ -393,7 +391,7 @@ class Turns:
         for role in self._roles:
             changes.update(role.expire(state, now))
         changes.update(self._subscribing.expire(state, now))
-        due = self._due_again(aor, now)
+        due = self._undelivered.due(aor, now)
         told = self._resume(resident, due, now)
         notify = tuple([each for each in due if each in state.subscriptions and each not in told])
         notifications = self._apply(resident, changes, notify, now)
@@ -458,10 +456,10 @@ class Turns:
             # It was sent before what memory held was lost.
             return
         if not ok and not notify.final and identifier in resident.state.subscriptions:
-            judgement = self._judgement(aor, identifier, response, transport)
+            judgement = self._undelivered.judge(aor, identifier, response, transport)
             if judgement.asked:
                 resident.notifier.pause(identifier)
-                self._tell_again(aor, identifier, now, judgement)
+                self._undelivered.put_off(aor, identifier, now, judgement)
                 return
         for request in resident.notifier.answered(identifier, notify.cseq, ok, now):
             self.delivery.send(aor, request)
@@ -469,16 +467,17 @@ class Turns:
             # Without a connection it may not even have left: so it does when this is read again.
             self._close(resident, identifier, now)
         if ok or notify.final:
-            if aor in self._failures:
-                self._forgive(aor, identifier)
+            if self._undelivered.failed(aor):
+                self._undelivered.forgive(aor, identifier)
             if ok and self.attendant is not None:
                 self.attendant.answered(aor)
-            if response is not None and response.mentions("-rate"):
+            # Rates count where the SUBSCRIBE asked for some: hardly anybody's does.
+            if response is not None and notify.subscription.event_params:
                 self._repace(resident, identifier, response, now)
         elif judgement is None:
-            self._forgive(aor, identifier)
+            self._undelivered.forgive(aor, identifier)
         elif judgement.verdict is Verdict.RETRY:
-            self._tell_again(aor, identifier, now, judgement)
+            self._undelivered.put_off(aor, identifier, now, judgement)
         elif judgement.verdict is not Verdict.NOTHING:
             self._end(resident, identifier, response, judgement.verdict, now)
 
@@ -500,24 +499,6 @@ class Turns:
             changes = self._subscribing.repaced(resident.state, identifier, event)
             if changes:
                 self._conclude(resident, changes, self._apply(resident, changes, (), now), now)
-
-    def _judgement(
-        self, aor: str, identifier: str, response: Response | None, transport: bool
-    ) -> Judgement:
-        """What a failure means for a subscription; counts it."""
-        failures = self._failures.setdefault(aor, {})
-        failures[identifier] = failures.get(identifier, 0) + 1
-        return judge(
-            None if response is None else response.status,
-            _retry_after(response),
-            failures[identifier],
-            transport=transport,
-        )
-
-    def _tell_again(self, aor: str, identifier: str, now: float, judgement: Judgement) -> None:
-        when = now + (judgement.retry_in or 0.0)
-        self._again_at.setdefault(aor, {})[identifier] = when
-        self._deadlines.set(aor, when)
 
     def _resume(self, resident: Resident, identifiers: Iterable[str], now: float) -> list[str]:
         """Go on with those who wanted nothing for a time; those who are told something by that."""
@@ -544,37 +525,15 @@ class Turns:
             aor=aor,
             status="no answer" if response is None else response.status,
         )
-        self._forgive(aor, identifier)
+        self._undelivered.forgive(aor, identifier)
         changes = self._subscribing.failed(state, identifier, verdict, now)
         for _, ended in changes.entries:
-            self._forgive(aor, ended)
+            self._undelivered.forgive(aor, ended)
         self._change(resident, changes, now)
-
-    def _forgive(self, aor: str, identifier: str) -> None:
-        for memory in (self._failures, self._again_at):
-            mine = cast("dict[str, dict[str, float]]", memory).get(aor)
-            if mine is not None:
-                mine.pop(identifier, None)
-                if not mine:
-                    del memory[aor]
-
-    def _due_again(self, aor: str, now: float) -> list[str]:
-        """The subscriptions that it is time to tell again, those that have ended too."""
-        waiting = self._again_at.get(aor)
-        if waiting is None:
-            return []
-        due = [each for each, when in waiting.items() if when <= now]
-        for each in due:
-            del waiting[each]
-        if waiting:
-            self._deadlines.set(aor, min(waiting.values()))
-        else:
-            del self._again_at[aor]
-        return due
 
     def failing(self) -> int:
         """How many subscriptions did not get their last NOTIFY."""
-        return sum(map(len, self._failures.values()))
+        return len(self._undelivered)
 
     def _later(self, aor: str) -> None:
         self._deadlines.set(aor, self._clock() + RETRY_AFTER)
@@ -590,16 +549,6 @@ def _firing(deferred: Deferred[None]) -> Callable[[Exception | None], object]:
             deferred.errback(error)
 
     return settled
-
-
-def _retry_after(response: Response | None) -> float | None:
-    if response is None:
-        return None
-    try:
-        value = response.retry_after
-    except SIPError:
-        return None
-    return None if value is None else value.seconds
 
 
 def _sorry(error: BaseException | None) -> SIPError:

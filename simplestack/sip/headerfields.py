@@ -138,13 +138,6 @@ class HeaderFields:
         end = text.find("\r\n", at)
         return (text[at:end] if end >= 0 else text[at:]).strip(" \t")
 
-    def mentions(self, text: str) -> bool:
-        """Whether a text, in lower case, may stand in a value; says yes where that is unknown.
-
-        It is for what hardly any message has, where to look for the header field takes longer.
-        """
-        return not self._unread or text in self._unread.lower()
-
     # A field that may come once: None where it is not there. What every request asks for does
     # without the call.
 
