@@ -294,7 +294,8 @@ class ListTable:
                 resources.append(resource)
                 if part:
                     parts.append(part)
-        self.rest = omitted
+        # What has been altered and is not due yet is what the last partial document left.
+        self.rest = omitted or (self.due is None and bool(self._altered))
         self._said = floor(now)
         return self._body(resources, parts, True)
 
