@@ -159,7 +159,7 @@ class BackEnd:
         """
         accept = self._accept.get(package)
         if accept is None:
-            # What is told in parts can't be passed on in a list that leaves some of them out.
+            # It is told in parts that add up to nothing a list could pass on.
             return terminated_entry("noresource")
         key = (aor, package, watcher, sealed)
         now = self._clock()

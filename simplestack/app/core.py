@@ -25,6 +25,7 @@ from simplestack.app.turn import Turns
 from simplestack.app.xcapturn import XCAPService
 from simplestack.event.limits import Limits as SubscriptionLimits
 from simplestack.event.notifier import Notifier
+from simplestack.event.remotestate import TABLES
 from simplestack.event.subscription import Subscribing
 from simplestack.interfaces import ICredentialSource, IEventPackage, IRole, IStore
 from simplestack.net.identifiers import RandomIdentifiers
@@ -140,7 +141,9 @@ class Core:
                         {
                             name: package.content_types
                             for name, package in packages.items()
-                            if not package.partial
+                            # What is told in steps has no whole that a list could show.
+                            if not hasattr(package, "told")
+                            and (not package.partial or TABLES.keys() >= {*package.content_types})
                         },
                         identifiers,
                         clocks.wall,

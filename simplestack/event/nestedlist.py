@@ -29,7 +29,7 @@ class NestedList:
     def __init__(self) -> None:
         self._uri = ""
         self._names: tuple[ListName, ...] = ()
-        self._version = -1
+        self._version: int | None = None
         self._rows: dict[str, tuple[Resource, tuple[Part, ...]]] = {}
 
     def take(self, content_type: str, body: bytes) -> tuple[str, bytes] | None:
@@ -51,7 +51,7 @@ class NestedList:
         rlmi = parse_rlmi(root.body)
         if rlmi.full_state:
             self._rows.clear()
-        elif rlmi.version != self._version + 1:
+        elif self._version is None or rlmi.version != self._version + 1:
             return None
         self._version = rlmi.version
         self._uri, self._names = rlmi.uri, rlmi.names
@@ -76,7 +76,7 @@ class NestedList:
             used |= names
             resources.append(resource)
             parts += its
-        root = Rlmi(self._uri, self._version, True, self._names, tuple(resources)).to_bytes()
+        root = Rlmi(self._uri, self._version or 0, True, self._names, tuple(resources)).to_bytes()
         start = "list"
         while start in used:
             start += "."

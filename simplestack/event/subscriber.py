@@ -12,7 +12,8 @@ from simplestack.event.lists import (
     EntryState,
     terminated_entry,
 )
-from simplestack.event.nestedlist import RELATED, NestedList
+from simplestack.event.nestedlist import RELATED
+from simplestack.event.remotestate import TABLES, StateTable
 from simplestack.interfaces import Identifiers
 from simplestack.sip.errors import SIPError
 from simplestack.sip.fields import SubscriptionState
@@ -77,8 +78,8 @@ class Subscriber:
     a pause that doubles, or after what Retry-After says; what has been refused waits for
     ``again``.
 
-    One SUBSCRIBE makes one dialog: the first NOTIFY, or the answer, says which.  Where the resource
-    is a list itself, ``entry`` has all of that (RFC 4662 §6).
+    One SUBSCRIBE makes one dialog: the first NOTIFY, or the answer, says which.  What is told in parts,
+    also of a resource that is a list itself (RFC 4662 §6), is in ``entry`` as a whole.
     """
 
     __slots__ = (
@@ -90,10 +91,10 @@ class Subscriber:
         "_identifiers",
         "_initial",
         "_missed",
-        "_nested",
         "_notified",
         "_refused_at",
         "_spread",
+        "_table",
         "_until",
         "aor",
         "asked",
@@ -127,9 +128,8 @@ class Subscriber:
         self.leaving = False
         self.over = False
         self._accept = (*accept, *_LIST_TYPES)
-        #: What has been told of a list, where the resource is one; NOTIFYs in a row that could
-        #: not be used for it.
-        self._nested: NestedList | None = None
+        #: What NOTIFYs in parts add up to, and its media type; how many in a row could not be used.
+        self._table: tuple[str, StateTable] | None = None
         self._missed = 0
         self._identifiers = identifiers
         self._expires = expires
@@ -328,7 +328,7 @@ class Subscriber:
     def _forget(self) -> None:
         self._initial = None
         self._dialog = None
-        self._nested = None
+        self._table = None
 
     # ------------------------------------------------------------------ what is told
 
@@ -375,20 +375,20 @@ class Subscriber:
             return
         self._endings = 0
         media_type = notify.content_type
-        if known and media_type is not None and media_type.type == RELATED:
-            self._take_list(notify, now)
+        if known and media_type is not None and media_type.type in TABLES:
+            self._take_part(notify, media_type.type, now)
         elif known and media_type is not None:
             self.entry = EntryState("active", "", notify.get("Content-Type") or "", notify.body)
         elif self.entry is None or self.entry.state != "active":
             self.entry = ACTIVE_WITHOUT_STATE
 
-    def _take_list(self, notify: Request, now: float) -> None:
-        """Take what is told of a list; what can't be used is asked for again, after a pause."""
-        nested = self._nested
-        if nested is None:
-            nested = self._nested = NestedList()
+    def _take_part(self, notify: Request, media_type: str, now: float) -> None:
+        """Take what may be a part of the state; what can't be used is asked for again, in a while."""
+        if self._table is None or self._table[0] != media_type:
+            self._table = (media_type, TABLES[media_type]())
+        table = self._table[1]
         try:
-            found = nested.take(notify.get("Content-Type") or "", notify.body)
+            found = table.take(notify.get("Content-Type") or "", notify.body)
         except DocumentError:
             found = None
         if found is not None:

@@ -27,6 +27,7 @@ from tests.app.world import EPOCH, Link, credential
 from tests.event.test_nestedlist import TYPE
 from tests.event.test_nestedlist import notify as list_body
 from tests.event.test_nestedlist import shown as states_of
+from tests.event.test_remotestate import reginfo, watcherinfo
 
 BOB = "sip:bob@example.com"
 INFO = "https://example.com/passport.cer"
@@ -221,20 +222,47 @@ class SubscribingTests(BackEndCase):
         states: dict[str, bytes | None],
     ) -> None:
         """Send a NOTIFY of a list from Zoe's server."""
+        headers = {"Require": ["eventlist"], "Content-Type": [TYPE]}
+        self.tell(subscribe, number, headers, list_body(version, full, states))
+
+    def tell(
+        self, subscribe: Request, number: int, more: dict[str, list[str]], body: bytes
+    ) -> None:
+        """Send a NOTIFY with these header fields from Zoe's server."""
         headers = {
             "From": [f"<{self.aor}>;tag=z1"],
             "To": subscribe.headers["From"],
             "Call-ID": subscribe.headers["Call-ID"],
             "CSeq": [f"{number} NOTIFY"],
-            "Event": ["presence"],
+            "Event": subscribe.headers["Event"],
             "Subscription-State": ["active;expires=3600"],
             "Contact": [self.zoe.contact],
-            "Require": ["eventlist"],
-            "Content-Type": [TYPE],
         }
         uri = str(subscribe.contacts[0].uri)
-        body = list_body(version, full, states)
-        self.assertEqual(self.zoe.ask("NOTIFY", uri, headers, body).status, 200)
+        answer = self.zoe.ask("NOTIFY", uri, headers | more, body)
+        self.assertEqual(answer.status, 200)
+
+    def test_in_parts(self) -> None:
+        """Packages whose documents are partial are passed on as wholes."""
+        for event, media_type, make in (
+            ("reg", "application/reginfo+xml", reginfo),
+            ("presence.winfo", "application/watcherinfo+xml", watcherinfo),
+        ):
+            self.setUp()
+            self.accept()
+            accept = f"multipart/related, application/rlmi+xml, {media_type}"
+            response = self.world.subscribe(self.alice, Event=event, Accept=accept)
+            self.assertEqual(response.status, 200)
+            self.take()
+            (subscribe,) = self.subscribes()
+            self.assertIn(media_type, subscribe.get("Accept") or "")
+            kind = {"Content-Type": [media_type]}
+            self.tell(subscribe, 1, kind, make(0, "full", {"a": True}))
+            self.tell(subscribe, 2, kind, make(1, "partial", {"b": True}))
+            self.tell(subscribe, 3, kind, make(2, "partial", {"c": True, "a": False}))
+            self.take()
+            for each in (b'id="a"', b'id="b"', b'id="c"', b'state="full"'):
+                self.assertIn(each, self.row().body)
 
     def test_shared(self) -> None:
         """One subscription for a presentity and a watcher, whatever lists have it."""

@@ -81,7 +81,7 @@ class NestedTests(SynchronousTestCase):
     def test_missed(self) -> None:
         """A gap in the versions is no state (§5.6.2); full state is one again."""
         nested = NestedList()
-        self.assertIsNone(nested.take(TYPE, notify(3, False, {"a": b"x"})))
+        self.assertIsNone(nested.take(TYPE, notify(0, False, {"a": b"x"})))
         assert nested.take(TYPE, notify(4, True, {"a": b"x"})) is not None
         self.assertIsNone(nested.take(TYPE, notify(6, False, {"a": b"y"})))
         found = nested.take(TYPE, notify(9, True, {"b": b"z"}))
