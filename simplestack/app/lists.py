@@ -4,6 +4,7 @@ Each list has an AOR of its own, ``list:`` and what its URI says, on which the s
 hang as on any other.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from math import floor
@@ -40,6 +41,8 @@ __all__ = ["ListServer"]
 #: How long a subscription behind a list is made for, and when the list's refreshes renew it.
 _LIFE: Final = 86400.0
 _RENEWED: Final = 43200.0
+#: Entries of a list that are subscribed to in one go.
+_SLICE: Final = 50
 
 
 class ListServer:
@@ -146,8 +149,20 @@ class ListServer:
             self.virtual.leave(watch, aor)
             self._heard(watch, aor)
         watch.waiting.update(joined)
-        for aor in joined:
-            self.virtual.subscribe(watch, aor)
+        self._join(watch, deque(joined))
+
+    def _join(self, watch: Watch, joined: deque[str]) -> None:
+        """Subscribe to who has joined a list; of many to some now, so that requests have turns."""
+        later = self._turns.later
+        left = _SLICE
+        while joined and (left or later is None):
+            aor = joined.popleft()
+            # Who has left meanwhile is not waited for.
+            if aor in watch.waiting:
+                left -= 1
+                self.virtual.subscribe(watch, aor)
+        if joined and later is not None and self._watches.get(watch.id) is watch:
+            later(lambda: self._join(watch, joined))
 
     def _heard(self, watch: Watch, aor: str) -> None:
         if aor in watch.waiting:
@@ -221,8 +236,6 @@ class ListServer:
             self.virtual.leave(watch, aor)
         for each in watch.ready:
             each.callback(None)
-
-    # ------------------------------------------------------------------ behind the lists
 
     # ------------------------------------------------------------------ as the attendant of turns
 

@@ -1,9 +1,10 @@
 """SUBSCRIBE requests that may be for a list (RFC 4662 §4.4, RFC 5367 §5)."""
 
 import zlib
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from simplestack.app.listdirectory import RECIPIENTS, is_list
@@ -15,6 +16,7 @@ from simplestack.outcome import Outcome
 from simplestack.sip.errors import SIPError
 from simplestack.sip.message import Request, Response
 from simplestack.state import ResourceState
+from simplestack.store.errors import StoreError
 from simplestack.transaction.server import ServerTransaction
 from simplestack.xcap.flatlist import FlatList, flat_body
 
@@ -49,6 +51,8 @@ class ListTurn(SIPTurn):
     """A SUBSCRIBE on its way: it turns out to be for a list, or goes on as any other."""
 
     __slots__ = ("_checked", "_error", "_flat", "_recipients", "_server", "_user", "_watch")
+
+    log: ClassVar[Logger] = Logger()
 
     def __init__(
         self,
@@ -172,6 +176,9 @@ class ListTurn(SIPTurn):
         if isinstance(error, SIPError):
             self._error = error
             return None
+        if not isinstance(error, StoreError):
+            # The answer will be 503, which says nothing of it.
+            self.log.failure("the list {aor} can't be made out", failure, aor=self.aor)
         return failure
 
     def decide(self, state: ResourceState, now: float) -> Outcome[Response]:

@@ -74,8 +74,8 @@ class Stack(Service):
         self._restoring: Restoring | None = None
         #: Called when what the store held has been taken up.
         self.restored: Callable[[], object] = lambda: None
-        #: The clock's turns that go on at once.
-        self._slice: Any = None
+        #: What goes on at once.
+        self._slices: list[Any] = []
         self._places: list[str] = []
         #: Where XCAP is served, as URLs.
         self._roots: list[str] = []
@@ -289,8 +289,9 @@ class Stack(Service):
         self.core.turns.tick()
 
     def _later(self, act: Callable[[], None]) -> None:
-        """Go on with the clock's turns after what has come in from the network."""
-        self._slice = self.reactor.callLater(0, act)
+        """Go on with long work after what has come in from the network."""
+        self._slices = [each for each in self._slices if each.active()]
+        self._slices.append(self.reactor.callLater(0, act))
 
     def _refresh_credentials(self) -> Deferred[Any]:
         # While the database is away the credentials that are known serve on.
@@ -307,8 +308,8 @@ class Stack(Service):
         self._ready.cancel()
         if self._restoring is not None:
             self._restoring.stop()
-        for wake in (*self._wakes, self._slice):
-            if wake is not None and wake.active():
+        for wake in (*self._wakes, *self._slices):
+            if wake.active():
                 wake.cancel()
         self._wakes.clear()
         stopped = gatherResults([self._stop_listening(), self.sources.stop()])

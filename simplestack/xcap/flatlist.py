@@ -288,6 +288,7 @@ def flat_body(body: bytes, limits: ListLimits | None = None) -> FlatList:
         raise SIPError(400, text=f"the list: {error}") from None
     entries: dict[str, FlatEntry] = {}
     omitted = 0
+    useless = ""
     for each in lists:
         for entry in _entries(each):
             try:
@@ -296,14 +297,18 @@ def flat_body(body: bytes, limits: ListLimits | None = None) -> FlatList:
                 shown = entry.uri[:_SHOWN]
                 raise SIPError(400, text=f"the entry {shown!r} is not a URI") from None
             aor = target_of(entry.uri)
-            if aor is None or entry.uri in entries:
+            if aor is None:
+                useless = useless or entry.uri
+                continue
+            if entry.uri in entries:
                 continue
             if len(entries) >= limits.entries:
                 omitted += 1
                 continue
             entries[entry.uri] = FlatEntry(entry.uri, aor, entry.display_name)
     if not entries:
-        raise SIPError(400, text="the list has no entry that can be subscribed to")
+        shown = f": not the entry {useless[:_SHOWN]!r}" if useless else ""
+        raise SIPError(400, text=f"the list has no entry that can be subscribed to{shown}")
     return FlatList(None, tuple(entries.values()), omitted=omitted)
 
 

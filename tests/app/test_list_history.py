@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.documents.pidf import parse_presence
 from simplestack.sip.message import Request, Response
+from simplestack.state import Subscription
 from tests.app.elsewhere import Elsewhere
 from tests.app.listworld import ACCEPT, ALICE, FRIENDS, ROOT, ListWorld, Table
 from tests.app.phone import Phone
@@ -111,14 +112,28 @@ class Follower:
     ) -> None:
         self.world = world
         self.phone = world.phone("alice@example.com", name=name)
+        self._accept, self._uri, self._body = accept, uri, body
+        self._subscribe()
+
+    def _subscribe(self) -> None:
+        self.phone.inbox.clear()
         self.table = Table()
-        self._accept = accept
-        more = IN_BODY if body else {}
-        self._response = world.subscribe(
-            self.phone, uri, body, Expires="86400", Accept=accept, **more
+        more = IN_BODY if self._body else {}
+        self._response = self.world.subscribe(
+            self.phone, self._uri, self._body, Expires="86400", Accept=self._accept, **more
         )
         assert self._response.status == 200, self._response
         self.take()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server has the subscription yet: NOTIFYs that get no answer end it."""
+        tag = self._response.to.tag or ""
+        aor = self._response.contacts[0].uri.aor
+        return any(
+            isinstance(each, Subscription) and each.local_tag == tag
+            for each in self.world.stored(aor.replace("sip:", "list:", 1))
+        )
 
     def take(self) -> None:
         """Let the table take what has come."""
@@ -142,7 +157,11 @@ class Follower:
         request = self.phone.request("SUBSCRIBE", str(first.contacts[0].uri), headers)
         self.phone.send(request)
         self.world.run(20.0)
-        for message in self.phone.inbox:
+        for message in list(self.phone.inbox):
+            if isinstance(message, Response) and message.status == 481:
+                # It was without a connection for too long.
+                self._subscribe()
+                return
             assert not isinstance(message, Response) or message.status == 200, message
 
 
@@ -343,7 +362,7 @@ class HistoryTests(SynchronousTestCase):
             history.step(step)
         history.settle()
         for follower in history.followers.values():
-            if follower.table.missed:
+            if follower.table.missed or not follower.alive:
                 follower.refresh()
         history.settle()
         self.compare(history)

@@ -1,5 +1,6 @@
 """Resource lists on the whole service (RFC 4662, RFC 4826 §4, RFC 5367)."""
 
+from collections.abc import Callable
 from zlib import compress, decompress
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -7,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from simplestack.sip.message import Response
 from simplestack.state import Subscription
 from tests.app.listworld import (
+    ACCEPT,
     ALICE,
     FRIENDS,
     ListWorld,
@@ -810,6 +812,68 @@ class ManyTests(SynchronousTestCase):
             row = table.rows[f"sip:{user}@example.com"]
             assert row is not None
             self.assertIn(f"{user} xx".encode(), row.body)
+
+    def test_slices(self) -> None:
+        """Those behind a long list are made fifty at a time, between which requests have turns."""
+        users = [f"u{number}" for number in range(120)]
+        world = ListWorld("alice", "bob", *users)
+        world.friends(*users)
+        world.put_service()
+        alice, bob = world.phone("alice@example.com"), world.phone("bob@example.com")
+        self.assertEqual(world.subscribe(alice, "sip:bob@example.com").status, 200)
+        waiting: list[Callable[[], None]] = []
+        world.core.turns.later = waiting.append
+        headers = {"Event": ["presence"], "Supported": ["eventlist"], "Accept": [ACCEPT]}
+        alice.inbox.clear()
+        alice.send(alice.request("SUBSCRIBE", FRIENDS, headers))
+        made = []
+        for _ in range(4):
+            world.run(0.0)
+            made.append(sum([bool(world.stored(f"sip:{user}@example.com")) for user in users]))
+            world.publish(bob, "between")
+            if waiting:
+                waiting.pop()()
+                self.assertLess(len(waiting), 2)
+        self.assertEqual(made, [50, 100, 120, 120])
+        world.run(2.0)
+        table = Table()
+        for notify in alice.notifies():
+            if notify.get("Require") == "eventlist":
+                table.take(notify)
+        self.assertEqual(len(table.rows), 120)
+        self.assertNotIn(None, table.rows.values())
+
+    def test_left_between(self) -> None:
+        """Who has left a long list before his turn is not subscribed to; nor when it has ended."""
+        users = [f"u{number}" for number in range(120)]
+        world = ListWorld("alice", *users)
+        world.friends("u0")
+        world.put_service()
+        alice = world.phone("alice@example.com")
+        response = world.subscribe(alice)
+        waiting: list[Callable[[], None]] = []
+        world.core.turns.later = waiting.append
+        world.friends(*users)
+        world.friends(*users[:70])
+        while waiting:
+            waiting.pop()()
+        world.run(2.0)
+        made = [user for user in users if world.stored(f"sip:{user}@example.com")]
+        self.assertEqual(made, users[:70])
+        world.friends(*users)
+        end = {
+            "Event": ["presence"],
+            "Supported": ["eventlist"],
+            "Expires": ["0"],
+            "To": response.headers["To"],
+            "From": response.headers["From"],
+            "Call-ID": response.headers["Call-ID"],
+        }
+        alice.ask("SUBSCRIBE", str(response.contacts[0].uri), end)
+        while waiting:
+            waiting.pop()()
+        world.run(2.0)
+        self.assertEqual([user for user in users if world.stored(f"sip:{user}@example.com")], [])
 
 
 class OperatorTests(ListCase):

@@ -211,6 +211,7 @@ class BodyTests(SynchronousTestCase):
         for content, text in (
             ("<list", "list"),
             ("<list/>", "no entry"),
+            ('<list><entry uri="tel:+49"/></list>', "tel:+49"),
             ('<list><entry uri="sip:a b@@"/></list>', "sip:a b@@"),
         ):
             body = f"{OPEN}{content}</resource-lists>".encode()
