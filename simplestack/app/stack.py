@@ -50,6 +50,8 @@ T = TypeVar("T")
 
 #: How often the credential source is asked whether it has changed, in seconds.
 CREDENTIALS_INTERVAL = 0.5
+#: So many times the users of before, and so many more, are much more.
+_GROWTH, _FEW = 1.2, 500
 
 
 class Stack(Service):
@@ -72,8 +74,11 @@ class Stack(Service):
         self._loops: list[LoopingCall] = []
         self._wakes: list[Any] = []
         self._restoring: Restoring | None = None
-        #: Called when what the store held has been taken up.
-        self.restored: Callable[[], object] = lambda: None
+        #: Called when what the store held has been taken up, and when there is much more in memory
+        #: than before, which stays.
+        self.settled: Callable[[], object] = lambda: None
+        # Users in memory when it was called last.
+        self._settled = 0
         #: What goes on at once.
         self._slices: list[Any] = []
         self._places: list[str] = []
@@ -268,7 +273,11 @@ class Stack(Service):
     def _restored(self, seconds: float) -> None:
         if seconds > self.settings.restart_window + 1:
             self.log.info("all subscribers were told after {seconds:.1f} s", seconds=seconds)
-        self.restored()
+        self._settle()
+
+    def _settle(self) -> None:
+        self._settled = len(self.core.residents)
+        self.settled()
 
     def _not_taken_up(self, failure: Failure) -> None:
         if self.running:
@@ -287,6 +296,8 @@ class Stack(Service):
     def _tick(self) -> None:
         self.clock.follow()
         self.core.turns.tick()
+        if len(self.core.residents) > self._settled * _GROWTH + _FEW:
+            self._settle()
 
     def _later(self, act: Callable[[], None]) -> None:
         """Go on with long work after what has come in from the network."""
