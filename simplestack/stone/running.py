@@ -109,7 +109,8 @@ class Run:
         """All that is known."""
         values = self.configuration.values()
         values["users"]["password"] = values["generator"]["token"] = ""
-        each = self._memory / self.subscriptions if self._memory and self.subscriptions else None
+        # A server that has served others before may take what those left.
+        each = self._memory / self.subscriptions if self._memory > 0 < self.subscriptions else None
         return {
             "format": FORMAT,
             "title": self.configuration.report.title or self.configuration.load.scenario,
