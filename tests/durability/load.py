@@ -167,6 +167,8 @@ class Load:
 
     def run(self, seconds: float) -> None:
         """Keep all users busy for a while; what is unanswered then stays so."""
+        if self._writer is not None:
+            self._writer.join(PATIENCE)
         end = time.monotonic() + seconds
         self._writer = Thread(target=self._write_documents, args=(end,))
         self._writer.start()
