@@ -114,6 +114,13 @@ class Engine:
         return len(self.fresh) if kind == SUBSCRIBE else len(self.active)
 
     def _send(self, request: Request) -> None:
+        """Send a request; without a connection it has failed."""
+        try:
+            self._write(request)
+        except StoneError as error:
+            self._refused(request, str(error))
+
+    def _write(self, request: Request) -> None:
         self.next += 1
         branch = self.prefix + b"%08x" % self.next
         kind = request.kind
@@ -170,12 +177,15 @@ class Engine:
             self._again[0].append((time.monotonic() + _T1, request))
 
     def link(self, slot: int) -> Link:
-        """The link of a slot; one that was lost is opened again."""
+        """The link of a slot; one that was lost is opened again.
+
+        Raises StoneError where the server does not take a connection.
+        """
         link = self.links[slot]
         if not link.open:
+            link = self.wire.open()
             if not self.away:
                 self.tally.error("connection: lost")
-            link = self.wire.open()
             self.opened.append(link)
             self.links[slot] = link
         return link

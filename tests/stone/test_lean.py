@@ -184,6 +184,42 @@ class RequestTest(EngineTest):
         self.assertEqual((self.tally.started[REGISTER], self.tally.succeeded[REGISTER]), (0, 0))
 
 
+class ConnectionTest(SynchronousTestCase):
+    """Over TCP, at a server that goes away."""
+
+    def test_refused(self) -> None:
+        """Who finds nobody to connect to has failed, each time; the run goes on, also when the
+        server is there again.
+        """
+        server = socket.create_server(("127.0.0.1", 0))
+        address = server.getsockname()
+        wire = Wire(address, "tcp", b"abcdef", "", True)
+        self.addCleanup(wire.close_all)
+        engine = Engine(wire, 1, 4.0, 0.0)
+        engine.begin, engine.end, engine.counting = 0, 1 << 62, True
+        link = wire.open()
+        engine.links.append(link)
+        body = Body.of_size(b"sip:alice@example.com", b"sip:alice@192.0.2.1", 350)
+        made = Presentity(7, Credentials("alice", "secret"), b"example.com", 60, body, 0, link)
+        engine.registering.append(made)
+        server.accept()[0].close()
+        server.close()
+        while link.open:
+            engine.receive(1)
+        for _ in range(2):
+            self.assertTrue(engine.start(REGISTER, time.monotonic()))
+        ((what, number),) = engine.tally.errors.items()
+        self.assertIn(f"REGISTER: 127.0.0.1 port {address[1]} over tcp: ", what)
+        self.assertEqual((number, engine.failed, engine.free(REGISTER)), (2, 2, 1))
+        self.assertFalse(engine.pending)
+        with socket.create_server(address) as again:
+            self.assertTrue(engine.start(REGISTER, time.monotonic()))
+            connection, _ = again.accept()
+            with connection:
+                self.assertTrue(connection.recv(65536).startswith(b"REGISTER "))
+        self.assertEqual(engine.tally.errors["connection: lost"], 1)
+
+
 class DialogTest(EngineTest):
     """Subscriptions (RFC 6665 §4.1)."""
 
