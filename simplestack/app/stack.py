@@ -40,6 +40,7 @@ from simplestack.net.descriptors import RESERVE, room
 from simplestack.net.endpoints import parse_listen
 from simplestack.net.fetch import Fetcher
 from simplestack.net.network import ListenError, Network
+from simplestack.sip.memory import make_room
 from simplestack.store.credentials import CredentialTable
 from simplestack.store.errors import StoreError
 from simplestack.store.sql import SQLStore
@@ -277,6 +278,7 @@ class Stack(Service):
 
     def _settle(self) -> None:
         self._settled = len(self.core.residents)
+        make_room(self._settled)
         self.settled()
 
     def _not_taken_up(self, failure: Failure) -> None:

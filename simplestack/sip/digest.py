@@ -59,7 +59,7 @@ def hash_text(algorithm: str, text: str | bytes) -> str:
 
 
 def _ha2(algorithm: str) -> Callable[[str], str]:
-    @remember(2048)
+    @remember(2048, each=1)
     def hashed(text: str) -> str:
         return hash_text(algorithm, text)
 

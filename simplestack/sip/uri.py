@@ -166,7 +166,7 @@ class Uri(NamedTuple):
         return sorted((name.lower(), value) for name, value in self.headers)
 
 
-@remember(8192)
+@remember(8192, each=2)
 def parse_uri(text: str) -> Uri:
     """Read a URI; a scheme that is not sip or sips is kept whole as `opaque`.
 

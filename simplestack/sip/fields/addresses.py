@@ -61,7 +61,7 @@ class NameAddr(NamedTuple):
         return f"{display}<{self.uri}>{format_params(self.params)}"
 
 
-@remember(4096)
+@remember(4096, each=3)
 def parse_name_addr(text: str) -> NameAddr:
     """Read `name-addr / addr-spec` and the parameters after it.
 

@@ -139,7 +139,7 @@ def parse_cseq(text: str) -> CSeq:
     return CSeq(value, method)
 
 
-@remember(2048)
+@remember(2048, each=1)
 def parse_call_id(text: str) -> str:
     """Check a Call-ID, `word [ "@" word ]`; it is compared in its case. Raises SIPError 400."""
     if not _is_call_id(text):
