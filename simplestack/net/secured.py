@@ -20,10 +20,12 @@ class Secured:
     given to `protect` at once: it then shares records.
     """
 
-    __slots__ = ("_connection", "ended", "shaken")
+    __slots__ = ("_aligned", "_connection", "ended", "shaken")
 
     def __init__(self, connection: SSL.Connection) -> None:
         self._connection = connection
+        # Whether all that came so far was whole records.
+        self._aligned = True
         #: Whether the handshake is done: nothing can be said before.
         self.shaken = False
         #: Whether the peer has said that nothing more will come (RFC 8446 §6.1).
@@ -37,19 +39,34 @@ class Secured:
         """What the peer says in these octets. Raises SSL.Error, after which there is no more."""
         connection = self._connection
         connection.bio_write(data)
+        alone = self._alone(data)
         if not self.shaken:
             self._shake()
             if not self.shaken:
                 return b""
         said: list[bytes] = []
         try:
-            while True:
+            said.append(connection.recv(_PIECE))
+            # To be told that there is no more takes as long as to read a record.
+            while not alone:
                 said.append(connection.recv(_PIECE))
         except SSL.WantReadError:
             pass
         except SSL.ZeroReturnError:
             self.ended = True
         return said[0] if len(said) == 1 else b"".join(said)
+
+    def _alone(self, data: bytes) -> bool:
+        """Whether these octets are one record, as nearly every message is, after whole ones."""
+        if not self._aligned:
+            return False
+        at = records = 0
+        # Type, version, length: RFC 8446 §5.1.
+        while at + 5 <= len(data):
+            at += 5 + (data[at + 3] << 8) + data[at + 4]
+            records += 1
+        self._aligned = at == len(data)
+        return self._aligned and records == 1
 
     def protect(self, data: bytes) -> None:
         """Say this to the peer. Raises SSL.Error."""
