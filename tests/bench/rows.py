@@ -30,14 +30,14 @@ ROWS = (
     Row("register", "REGISTER refresh", "REGISTER", 0, 0, 64, 6),
     Row("publish-0", "PUBLISH modify, 0 watchers", "PUBLISH", 0, 200, 64, 10),
     Row("publish-1", "PUBLISH modify, 1 watcher", "PUBLISH", 1, 200, 40, 8),
-    Row("publish-10", "PUBLISH modify, 10 watchers", "PUBLISH", 10, 100, 16, 4),
-    Row("publish-50", "PUBLISH modify, 50 watchers", "PUBLISH", 50, 40, 3, 3),
-    Row("rules", "PUBLISH modify, 50, 20 rules", "RULES", 50, 40, 3, 2),
+    Row("publish-10", "PUBLISH modify, 10 watchers", "PUBLISH", 10, 100, 12, 4),
+    Row("publish-50", "PUBLISH modify, 50 watchers", "PUBLISH", 50, 40, 2, 3),
+    Row("rules", "PUBLISH modify, 50, 20 rules", "RULES", 50, 40, 2, 2),
     Row("subscribe", "new SUBSCRIBE with its NOTIFY", "SUBSCRIBE", 0, 200, 40, 6),
     Row("xcap-get", "XCAP GET, 100 entries", "GET", 0, 32, 32, 3000),
     Row("xcap-put", "XCAP PUT, 100 entries", "PUT", 0, 32, 32, 1500),
     Row("xcap-element", "XCAP PUT of one entry of 100", "ELEMENT", 0, 32, 32, 1000),
-    Row("core", "messages/s, 10 watchers, one core", "PUBLISH", 10, 100, 16, 40_000),
+    Row("core", "messages/s, 10 watchers, one core", "PUBLISH", 10, 100, 12, 40_000),
     Row("memory", "octets per subscription", "SUBSCRIBE", 0, 200, 40, 4096),
 )
 
