@@ -1,6 +1,7 @@
 """A server that holds what a row goes out from, and the measuring of it."""
 
 import gc
+import random
 import shlex
 import shutil
 import socket
@@ -45,17 +46,22 @@ def accounts_of(plan: Plan) -> list[Account]:
 
 
 def free_port() -> int:
-    """A port that neither UDP nor TCP uses on the loopback interface now."""
+    """A port that neither UDP nor TCP uses on the loopback interface now.
+
+    It is below those that the system gives to sockets that want any port.
+    """
     while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream:
-            stream.bind(("127.0.0.1", 0))
-            port: int = stream.getsockname()[1]
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram:
-                try:
-                    datagram.bind(("127.0.0.1", port))
-                except OSError:
-                    continue
-                return port
+        port = random.randrange(10_240, 32_768)
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram,
+        ):
+            try:
+                stream.bind(("127.0.0.1", port))
+                datagram.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def _wait_until_up(

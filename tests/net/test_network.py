@@ -27,6 +27,7 @@ from simplestack.transaction.layer import TransactionLayer
 from simplestack.transaction.server import ServerTransaction
 from tests.asynchronous import asynchronous
 from tests.net.doubles import Authority
+from tests.peers.running import free_port
 
 reactor: Any = installed
 
@@ -467,14 +468,6 @@ class Remembering(Protocol):
         self.received += data
         assert self.transport is not None
         self.transport.loseConnection()
-
-
-def free_port() -> int:
-    """A port that is free for UDP and TCP."""
-    with socket.socket() as stream:
-        stream.bind(("127.0.0.1", 0))
-        port: int = stream.getsockname()[1]
-        return port
 
 
 async def until(condition: Callable[[], Any]) -> None:

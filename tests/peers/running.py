@@ -1,6 +1,7 @@
 """The service as an operator runs it: a ``twistd`` of its own in a directory of its own."""
 
 import os
+import random
 import re
 import resource
 import signal
@@ -40,17 +41,24 @@ Daemon(makeStack(Settings(**{settings!r}))).setServiceParent(application)
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that is free for UDP and for TCP now."""
+    """A port of 127.0.0.1 that is free for UDP and for TCP now.
+
+    It is below those that the system gives to sockets that want any port: tests that run at the
+    same time have many of these, and one of them could be had before the server that is to
+    have this one has started.
+    """
     for _ in range(100):
-        with closing(socket.socket()) as stream:
-            stream.bind(("127.0.0.1", 0))
-            port: int = stream.getsockname()[1]
-            with closing(socket.socket(type=socket.SOCK_DGRAM)) as datagram:
-                try:
-                    datagram.bind(("127.0.0.1", port))
-                except OSError:
-                    continue
-                return port
+        port = random.randrange(10_240, 32_768)
+        with (
+            closing(socket.socket()) as stream,
+            closing(socket.socket(type=socket.SOCK_DGRAM)) as datagram,
+        ):
+            try:
+                stream.bind(("127.0.0.1", port))
+                datagram.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
     raise AssertionError("no port is free")
 
 
