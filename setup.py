@@ -32,6 +32,7 @@ COMPILED = [
     "simplestack/store/statements.py",
     "simplestack/app/authentication.py",
     "simplestack/app/clock.py",
+    "simplestack/app/clockturns.py",
     "simplestack/app/deadlines.py",
     "simplestack/app/delivery.py",
     "simplestack/app/listturn.py",

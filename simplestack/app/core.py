@@ -10,6 +10,7 @@ from typing import NamedTuple
 from simplestack.app.assertions import make_assertions
 from simplestack.app.authentication import Authenticator
 from simplestack.app.backend import BackEnd
+from simplestack.app.clockturns import ClockTurns
 from simplestack.app.deadlines import Deadlines
 from simplestack.app.delivery import Delivery, Ways
 from simplestack.app.gathering import Gathering
@@ -103,11 +104,18 @@ class Core:
         self.residents = Residents(store, notifier, clocks.wall, settings.resident_idle)
         self.deadlines = Deadlines(clocks.wall())
         self.turns = Turns(
-            roles=roles,
             subscribing=subscribing,
             residents=self.residents,
             deadlines=self.deadlines,
             store=store,
+            clock=clocks.wall,
+        )
+        self.clock_turns = ClockTurns(
+            self.turns,
+            roles=roles,
+            subscribing=subscribing,
+            residents=self.residents,
+            deadlines=self.deadlines,
             clock=clocks.wall,
         )
         decides: dict[str, Decide] = {
@@ -129,6 +137,7 @@ class Core:
                     residents=self.residents,
                     deadlines=self.deadlines,
                     turns=self.turns,
+                    clock_turns=self.clock_turns,
                     authenticator=self.authenticator,
                     clock=clocks.wall,
                     domains=settings.domains,
@@ -205,7 +214,7 @@ class Core:
                     origins=settings.xcap_origins,
                 )
                 self.sip.prepare = gathering.awaited
-                self.turns.preparing.append(gathering.prepare)
+                self.clock_turns.preparing.append(gathering.prepare)
 
     @property
     def _backend(self) -> BackEnd | None:

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from simplestack.app.authentication import Authenticator
+from simplestack.app.clockturns import ClockTurns
 from simplestack.app.deadlines import Deadlines
 from simplestack.app.listdirectory import LIST, SERVICES, ListDirectory, is_list
 from simplestack.app.resident import Residents
@@ -63,6 +64,7 @@ class ListServer:
         residents: Residents,
         deadlines: Deadlines,
         turns: Turns,
+        clock_turns: ClockTurns,
         authenticator: Authenticator,
         clock: Callable[[], float],
         domains: tuple[str, ...],
@@ -76,6 +78,7 @@ class ListServer:
         self._residents = residents
         self._deadlines = deadlines
         self._turns = turns
+        self._clock_turns = clock_turns
         self._clock = clock
         self._tables: dict[str, dict[tuple[str, str], ListTable]] = {}
         self.packages: dict[str, IEventPackage] = {
@@ -338,7 +341,7 @@ class ListServer:
             for name, table in resting:
                 table.due = now
                 resident.notifier.altered(name, now)
-            self._turns.wake(aor)
+            self._clock_turns.wake(aor)
 
     def __len__(self) -> int:
         return len(self._watches)

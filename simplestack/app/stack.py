@@ -266,7 +266,7 @@ class Stack(Service):
             # Spread, so that a restart is no storm for the clients or for us.
             self.settings.restart_window,
             self.core.residents.load,
-            self.core.turns.wake,
+            self.core.clock_turns.wake,
             self._restored,
         )
         self._restoring.start()
@@ -297,7 +297,7 @@ class Stack(Service):
 
     def _tick(self) -> None:
         self.clock.follow()
-        self.core.turns.tick()
+        self.core.clock_turns.tick()
         if len(self.core.residents) > self._settled * _GROWTH + _FEW:
             self._settle()
 

@@ -4,8 +4,7 @@
 missing, and is called again from its start when that has come.
 """
 
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, ClassVar, Protocol
 
 from twisted.internet.defer import Deferred
@@ -18,7 +17,7 @@ from simplestack.app.resident import Resident, Residents
 from simplestack.app.undelivered import Undelivered
 from simplestack.event.notifier import Notification, NotifyRequest
 from simplestack.event.subscription import Subscribing
-from simplestack.interfaces import IRole, IStore
+from simplestack.interfaces import IStore
 from simplestack.outcome import Outcome
 from simplestack.sip.errors import SIPError
 from simplestack.sip.message import Response
@@ -30,10 +29,6 @@ __all__ = ["Attendant", "Turn", "Turns"]
 
 #: What a client is asked to wait after a 503, in seconds.
 RETRY_AFTER = 5
-#: When the clock's turn of an AOR is tried again after a fault, in seconds.
-FAULT_PAUSE = 60
-#: Turns of the clock that run in one go.
-_SLICE = 50
 
 
 class Turn(Protocol):
@@ -81,7 +76,7 @@ class Attendant(Protocol):
 class _Pending:
     """A turn that has been applied and waits for its commit, by which it is called."""
 
-    __slots__ = ("_changes", "_notifications", "_resident", "_response", "_turn", "_turns")
+    __slots__ = ("_turns", "changes", "notifications", "resident", "response", "turn")
 
     def __init__(
         self,
@@ -93,37 +88,33 @@ class _Pending:
         changes: ChangeSet,
     ) -> None:
         self._turns = turns
-        self._resident = resident
-        self._notifications = notifications
-        self._turn = turn
-        self._response = response
-        self._changes = changes
+        self.resident = resident
+        self.notifications = notifications
+        self.turn = turn
+        self.response = response
+        self.changes = changes
 
     def __call__(self, error: Exception | None) -> None:
         if error is None:
-            self._turns.committed(
-                self._resident, self._notifications, self._turn, self._response, self._changes
-            )
+            self._turns.committed(self)
         else:
-            self._turns.failed(error, self._resident, self._turn)
+            self._turns.failed(self, error)
 
 
 class Turns:
-    """Runs the turns of requests, of the clock, and of failed notifications."""
+    """Runs the turns of requests and of failed notifications; ``ClockTurns`` has those of the clock."""
 
     log: ClassVar[Logger] = Logger()
 
     def __init__(
         self,
         *,
-        roles: Sequence[IRole],
         subscribing: Subscribing,
         residents: Residents,
         deadlines: Deadlines,
         store: IStore,
         clock: Callable[[], float],
     ) -> None:
-        self._roles = roles
         self._subscribing = subscribing
         self._residents = residents
         self._deadlines = deadlines
@@ -135,11 +126,8 @@ class Turns:
         self.attendant: Attendant | None = None
         #: Runs something when what has come meanwhile has been taken; the assembly sets it.
         self.later: Callable[[Callable[[], None]], object] | None = None
-        #: AORs whose time has come, and whose turn has not.
-        self._due: deque[str] = deque()
-        #: Each says what an AOR that was loaded waits for before its subscribers are told.
-        self.preparing: list[Callable[[ResourceState, float], Deferred[Any] | None]] = []
-        self._undelivered = Undelivered(deadlines)
+        #: The subscriptions that did not get their last NOTIFY.
+        self.undelivered = Undelivered(deadlines)
 
     def run(self, turn: Turn) -> None:
         """Take a placed request through its turn, however long parts of it take to come."""
@@ -176,18 +164,18 @@ class Turns:
             return self._residents.load(turn.aor)
         outcome = turn.decide(resident.state, now)
         changes, notify = outcome.changes, outcome.notify
-        if notify and self._undelivered.waits(turn.aor):
+        if notify and self.undelivered.waits(turn.aor):
             # Who subscribes again is there again.
-            self._resume(resident, notify, now)
+            self.resume(resident, notify, now)
         try:
-            notifications = self._apply(resident, changes, notify, now)
-            self._conclude(resident, changes, notifications, now, turn, outcome.response)
+            notifications = self.apply(resident, changes, notify, now)
+            self.conclude(resident, changes, notifications, now, turn, outcome.response)
         except Exception:
-            self._repair(resident)
+            self.repair(resident)
             raise
         return None
 
-    def _apply(
+    def apply(
         self, resident: Resident, changes: ChangeSet, notify: tuple[str, ...], now: float
     ) -> list[Notification]:
         """Make the changes in memory, and decide who is told."""
@@ -197,7 +185,7 @@ class Turns:
         resident.notifier.settle(changes, now)
         return resident.notifier.after(changes, notify, now)
 
-    def _conclude(
+    def conclude(
         self,
         resident: Resident,
         changes: ChangeSet,
@@ -228,18 +216,12 @@ class Turns:
         if boundary is not None:
             self._deadlines.set(aor, boundary)
 
-    def committed(
-        self,
-        resident: Resident,
-        notifications: list[Notification],
-        turn: Turn | None,
-        response: object,
-        changes: ChangeSet,
-    ) -> None:
+    def committed(self, pending: _Pending) -> None:
         """Release what waited for a commit."""
+        resident, changes = pending.resident, pending.changes
         resident.uncommitted -= 1
         try:
-            self._release(resident, notifications, turn, response)
+            self._release(resident, pending.notifications, pending.turn, pending.response)
             attendant = self.attendant
             if attendant is not None and attendant.concerns(changes):
                 attendant.committed(resident.state, changes)
@@ -259,8 +241,9 @@ class Turns:
             for request in resident.notifier.release(notifications, self._clock()):
                 self.delivery.send(resident.state.aor, request)
 
-    def failed(self, error: Exception, resident: Resident, turn: Turn | None) -> None:
+    def failed(self, pending: _Pending, error: Exception) -> None:
         """Take back what could not be committed, and refuse what waited for it."""
+        resident, turn = pending.resident, pending.turn
         resident.uncommitted -= 1
         try:
             if self._residents.get(resident.state.aor) is resident:
@@ -287,12 +270,12 @@ class Turns:
         if not changes:
             return
         try:
-            self._conclude(resident, changes, self._apply(resident, changes, (), now), now)
+            self.conclude(resident, changes, self.apply(resident, changes, (), now), now)
         except Exception:
             self.log.failure("a turn of {aor} failed", aor=changes.aor)
-            self._repair(resident)
+            self.repair(resident)
 
-    def _repair(self, resident: Resident) -> None:
+    def repair(self, resident: Resident) -> None:
         """Forget what memory holds of an AOR after a fault; it is read again behind what is being
         committed.
         """
@@ -329,87 +312,6 @@ class Turns:
                         changes.remove(subscription, "rejected")
             self._change(resident, changes, now)
 
-    # The clock
-
-    def tick(self) -> None:
-        """Run the turns of the AORs whose time has come; called every second."""
-        now = self._clock()
-        if self.attendant is not None:
-            self.attendant.tick(now)
-        waited = bool(self._due)
-        self._due.extend(self._deadlines.due(now))
-        if self._due and not waited:
-            self._wake_some()
-
-    def _wake_some(self) -> None:
-        """Run some of the turns that are due; the others when requests have had theirs."""
-        due, later = self._due, self.later
-        left = _SLICE
-        try:
-            while due and (left or later is None):
-                left -= 1
-                self.wake(due.popleft())
-        finally:
-            if due and later is not None:
-                later(self._wake_some)
-
-    def wake(self, aor: str) -> None:
-        """Run the turn of the clock for an AOR.
-
-        Subscribers who were loaded are told the full state.
-        """
-        resident = self._residents.get(aor)
-        if resident is None:
-            loaded = self._residents.load(aor)
-            loaded.addCallbacks(lambda _: self.wake(aor), lambda _: self._later(aor))
-            return
-        now = self._clock()
-        if resident.untold and self.attendant is not None:
-            missing = self.attendant.prepare(resident.state, now)
-            if missing is not None:
-                missing.addBoth(lambda _: self.wake(aor))
-                return
-        for prepare in self.preparing if resident.untold else ():
-            missing = prepare(resident.state, now)
-            if missing is not None:
-                missing.addCallbacks(lambda _: self.wake(aor), lambda _: self._later(aor))
-                return
-        try:
-            self._act(resident, now)
-        except Exception:
-            # The clock of the others must go on.
-            self.log.failure("the clock's turn of {aor} failed", aor=aor)
-            self._repair(resident)
-            self._deadlines.set(aor, now + FAULT_PAUSE)
-
-    def _act(self, resident: Resident, now: float) -> None:
-        state, notifier = resident.state, resident.notifier
-        aor = state.aor
-        changes = ChangeSet(aor)
-        if self.attendant is not None:
-            self.attendant.woken(state, now)
-        for role in self._roles:
-            changes.update(role.expire(state, now))
-        changes.update(self._subscribing.expire(state, now))
-        due = self._undelivered.due(aor, now)
-        told = self._resume(resident, due, now)
-        notify = tuple([each for each in due if each in state.subscriptions and each not in told])
-        notifications = self._apply(resident, changes, notify, now)
-        if resident.untold:
-            resident.untold = False
-            notifications += notifier.full_state(changes, now)
-        else:
-            boundary = notifier.boundary(now)
-            if boundary is not None and boundary <= now:
-                # What the other changes mean has been told.
-                passed = ChangeSet(aor)
-                notifications += notifier.tick(passed, now)
-                changes.update(passed)
-        self._conclude(resident, changes, notifications, now)
-        for deadline in (state.deadline(), notifier.boundary(now)):
-            if deadline is not None:
-                self._deadlines.set(aor, deadline)
-
     def show(self, aor: str, package: str) -> bool:
         """Tell the subscribers of an AOR what a package shows of what is no record of it.
 
@@ -427,13 +329,13 @@ class Turns:
         now = self._clock()
         changes = ChangeSet(aor)
         try:
-            self._conclude(resident, changes, notifier.show(package, changes, now), now)
+            self.conclude(resident, changes, notifier.show(package, changes, now), now)
             boundary = notifier.boundary(now)
             if boundary is not None:
                 self._deadlines.set(aor, boundary)
         except Exception:
             self.log.failure("a turn of {aor} failed", aor=aor)
-            self._repair(resident)
+            self.repair(resident)
         return True
 
     # Answers to NOTIFY
@@ -456,10 +358,10 @@ class Turns:
             # It was sent before what memory held was lost.
             return
         if not ok and not notify.final and identifier in resident.state.subscriptions:
-            judgement = self._undelivered.judge(aor, identifier, response, transport)
+            judgement = self.undelivered.judge(aor, identifier, response, transport)
             if judgement.asked:
                 resident.notifier.pause(identifier)
-                self._undelivered.put_off(aor, identifier, now, judgement)
+                self.undelivered.put_off(aor, identifier, now, judgement)
                 return
         for request in resident.notifier.answered(identifier, notify.cseq, ok, now):
             self.delivery.send(aor, request)
@@ -467,17 +369,17 @@ class Turns:
             # Without a connection it may not even have left: so it does when this is read again.
             self._close(resident, identifier, now)
         if ok or notify.final:
-            if self._undelivered.failed(aor):
-                self._undelivered.forgive(aor, identifier)
+            if self.undelivered.failed(aor):
+                self.undelivered.forgive(aor, identifier)
             if ok and self.attendant is not None:
                 self.attendant.answered(aor)
             # Rates count where the SUBSCRIBE asked for some: hardly anybody's does.
             if response is not None and notify.subscription.event_params:
                 self._repace(resident, identifier, response, now)
         elif judgement is None:
-            self._undelivered.forgive(aor, identifier)
+            self.undelivered.forgive(aor, identifier)
         elif judgement.verdict is Verdict.RETRY:
-            self._undelivered.put_off(aor, identifier, now, judgement)
+            self.undelivered.put_off(aor, identifier, now, judgement)
         elif judgement.verdict is not Verdict.NOTHING:
             self._end(resident, identifier, response, judgement.verdict, now)
 
@@ -487,7 +389,7 @@ class Turns:
         ended = resident.state.ended[identifier]
         changes.remove(ended, ended.event, silent=True)
         resident.state.apply(changes)
-        self._conclude(resident, changes, [], now)
+        self.conclude(resident, changes, [], now)
 
     def _repace(self, resident: Resident, identifier: str, response: Response, now: float) -> None:
         """Take the rates that a 2xx to NOTIFY asks for (RFC 6446 §4.1)."""
@@ -498,9 +400,9 @@ class Turns:
         if event is not None:
             changes = self._subscribing.repaced(resident.state, identifier, event)
             if changes:
-                self._conclude(resident, changes, self._apply(resident, changes, (), now), now)
+                self.conclude(resident, changes, self.apply(resident, changes, (), now), now)
 
-    def _resume(self, resident: Resident, identifiers: Iterable[str], now: float) -> list[str]:
+    def resume(self, resident: Resident, identifiers: Iterable[str], now: float) -> list[str]:
         """Go on with those who wanted nothing for a time; those who are told something by that."""
         told = []
         for identifier in identifiers:
@@ -525,18 +427,15 @@ class Turns:
             aor=aor,
             status="no answer" if response is None else response.status,
         )
-        self._undelivered.forgive(aor, identifier)
+        self.undelivered.forgive(aor, identifier)
         changes = self._subscribing.failed(state, identifier, verdict, now)
         for _, ended in changes.entries:
-            self._undelivered.forgive(aor, ended)
+            self.undelivered.forgive(aor, ended)
         self._change(resident, changes, now)
 
     def failing(self) -> int:
         """How many subscriptions did not get their last NOTIFY."""
-        return len(self._undelivered)
-
-    def _later(self, aor: str) -> None:
-        self._deadlines.set(aor, self._clock() + RETRY_AFTER)
+        return len(self.undelivered)
 
 
 def _firing(deferred: Deferred[None]) -> Callable[[Exception | None], object]:

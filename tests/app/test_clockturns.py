@@ -77,7 +77,7 @@ class ClockTests(TurnCase):
             waiting.clear()
             if len(loaded) == 1:
                 # A second passes meanwhile.
-                turns.tick()
+                self.world.core.clock_turns.tick()
                 self.assertEqual(waiting, [])
             go_on()
             loaded.append(len([*self.world.core.residents]))
@@ -134,7 +134,7 @@ class RestartTests(TurnCase):
         """Where an expiry came before, the full state is not told twice."""
         self.subscribe()
         self.world.start_quietly()
-        self.world.core.turns.wake(BOB)
+        self.world.core.clock_turns.wake(BOB)
         self.world.take_up()
         self.world.run(1.0)
         self.assertEqual(len(self.alice.notifies()), 1)

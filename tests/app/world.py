@@ -174,7 +174,7 @@ class World:
 
     def _take_subscribed(self, aors: list[str]) -> None:
         for aor in sorted(aors):
-            self.core.turns.wake(aor)
+            self.core.clock_turns.wake(aor)
 
     def restart(self, roles: Sequence[IRole] | None = None) -> None:
         """The process dies, and another starts: what was not committed is gone."""
@@ -275,7 +275,7 @@ class World:
 
     def _tick(self) -> None:
         self._next_tick = floor(self.now) + 1.0
-        self.core.turns.tick()
+        self.core.clock_turns.tick()
         self.core.authenticator.refresh().addCallback(self.core.forget)
         if floor(self.now) % 60 == 0:
             self.core.residents.sweep()
