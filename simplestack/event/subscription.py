@@ -4,11 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from simplestack.event.conditional import condition_of
-from simplestack.event.filtering import MEDIA_TYPE as FILTER_TYPE
-from simplestack.event.filtering import merged
 from simplestack.event.limits import DEFAULT_LIMITS, Limits
-from simplestack.event.negotiation import allow_events, choose, offers, partial_form
+from simplestack.event.negotiation import allow_events
 from simplestack.event.pace import RATES, check_rates, paced
+from simplestack.event.room import admit, forget_waiting
 from simplestack.event.states import (
     ACTIVE,
     INITIAL,
@@ -19,11 +18,19 @@ from simplestack.event.states import (
     enter,
     transition,
 )
+from simplestack.event.terms import (
+    accept_of,
+    body_of,
+    check_size,
+    duration_of,
+    params_of,
+    target_of,
+)
 from simplestack.event.wish import decide, narrow
 from simplestack.interfaces import Identifiers, IEventPackage
 from simplestack.outcome import Incoming, Outcome
 from simplestack.sip.errors import SIPError
-from simplestack.sip.fields import Event, NameAddr
+from simplestack.sip.fields import Event
 from simplestack.sip.grammar import format_params, parse_params
 from simplestack.sip.message import Request, Response
 from simplestack.state import ChangeSet, Removed, ResourceState, Subscription
@@ -32,9 +39,6 @@ from simplestack.transaction.failure import Verdict
 
 __all__ = ["Subscribing"]
 
-#: RFC 6665 §4.2.1.1: 423 "If and only if the expiration interval is greater than zero AND smaller
-#: than one hour AND less than a notifier-configured minimum".
-_HOUR: Final = 3600
 #: So much of a User-Agent and of a display name is kept; they are shown to people only.
 _SHOWN: Final = 100
 #: What an administrator or a role may do to a subscription (RFC 6665 §4.1.3).
@@ -120,10 +124,10 @@ class Subscribing:
         request = incoming.request
         if not package.recognizes(state):
             raise SIPError(404)
-        granted = self._granted(request, package)
-        accept = self._accept(request, package)
-        content_type, body = self._body(request, package, incoming.aor, None)
-        target = self._target(request)
+        granted = duration_of(request, package, self.limits)
+        accept = accept_of(request, package)
+        content_type, body = body_of(request, package, incoming.aor, None, self.limits)
+        target = target_of(request)
         if target is None:
             raise SIPError(400, text="Contact is missing")
         identity = incoming.identity
@@ -162,7 +166,7 @@ class Subscribing:
             remote_cseq=request.cseq.number,
             cseq_reserved=reserved,
             event_id=event.id or "",
-            event_params=_event_params(event),
+            event_params=params_of(event),
             accept=accept,
             content_type=content_type,
             body=body,
@@ -177,19 +181,19 @@ class Subscribing:
         narrow(package, decision, record)
         if "Suppress-If-Match" in request.headers:
             record = record._replace(suppress=condition_of(request, package, state, record, now))
-        self._check_size(record)
+        check_size(record, self.limits)
         if granted == 0 and status == ACTIVE:
             # A fetch (RFC 6665 §4.4.3).
             changes.remove(record, "timeout")
         else:
-            self._admit(state, record, changes)
+            admit(state, record, changes, self.limits)
             if granted:
                 changes.put(record)
             else:
                 # "The waiting state is also needed to allow for authorization of fetch attempts"
                 # (RFC 3857 §4.7.1)
                 self._step(changes, record, "timeout", now)
-                self._forget(state, changes)
+                forget_waiting(state, changes, self.limits)
         return Outcome(self._accepted(incoming, tag, granted), changes, (record_id,))
 
     def _refresh(
@@ -203,21 +207,21 @@ class Subscribing:
         usages: list[Subscription],
     ) -> Outcome[Response]:
         request = incoming.request
-        granted = self._granted(request, package)
-        accept = self._accept(request, package)
+        granted = duration_of(request, package, self.limits)
+        accept = accept_of(request, package)
         content_type, body = usage.content_type, usage.body
         if request.body:
             # Without a body, the client "does not wish to update the filters" (RFC 4660 §5.2.2).
-            content_type, body = self._body(request, package, usage.aor, usage)
+            content_type, body = body_of(request, package, usage.aor, usage, self.limits)
         # SUBSCRIBE is a target refresh request (RFC 6665 §3.1); the route set stays.
-        target = self._target(request) or usage.remote_target
+        target = target_of(request) or usage.remote_target
         cseq = request.cseq.number
         by_flow = 1 if incoming.by_flow else 0
         record = usage._replace(
             remote_target=target,
             remote_cseq=cseq,
             contact=incoming.contact,
-            event_params=_event_params(event),
+            event_params=params_of(event),
             accept=accept,
             content_type=content_type,
             body=body,
@@ -229,7 +233,7 @@ class Subscribing:
         )
         if "Suppress-If-Match" in request.headers:
             record = record._replace(suppress=condition_of(request, package, state, record, now))
-        self._check_size(record)
+        check_size(record, self.limits)
         changes = ChangeSet(incoming.aor)
         # "assuming that the subscriber is still authorized" (RFC 6665 §4.2.1.4)
         handling = decide(package, state, record, now).handling
@@ -247,7 +251,7 @@ class Subscribing:
                 changes.put(record)
             else:
                 self._step(changes, record, "timeout", now, silent=quiet)
-                self._forget(state, changes)
+                forget_waiting(state, changes, self.limits)
         for other in usages:
             if other is not usage:
                 changes.put(
@@ -274,107 +278,6 @@ class Subscribing:
         headers["Contact"] = [f"<{incoming.contact}>"]
         headers["Allow-Events"] = [self.allow_events]
         return response
-
-    # ------------------------------------------------------------------ what a request says
-
-    def _granted(self, request: Request, package: IEventPackage) -> int:
-        """The seconds that the subscription gets; 0 ends it, or is a fetch."""
-        expires = request.expires
-        limits = self.limits
-        if expires is None:
-            # "the implied default MUST be defined by the event package" (RFC 6665 §3.1.1)
-            return min(int(package.default_expires), limits.max_expires)
-        if 0 < expires < limits.min_expires and expires < _HOUR:
-            raise SIPError(423, headers=[("Min-Expires", str(min(limits.min_expires, _HOUR)))])
-        return min(expires, limits.max_expires)
-
-    def _accept(self, request: Request, package: IEventPackage) -> str:
-        """The Accept values, once it is clear that we can serve one of them.
-
-        "if a SUBSCRIBE request contains an "Accept" header field, but that field does not
-        indicate a media type that the notifier is capable of generating in its NOTIFY requests,
-        then the proper error response is 406" (RFC 6665 §4.1.2.1)
-        """
-        values = request.headers.get("Accept")
-        if values is None:
-            return ""
-        accept = ", ".join(values)
-        types = package.content_types
-        if not accept or (choose(accept, types) is None and partial_form(accept, package) is None):
-            raise SIPError(
-                406,
-                headers=[("Accept", ", ".join(offers(package)))],
-                text="no body type is acceptable",
-            )
-        return accept
-
-    def _body(
-        self, request: Request, package: IEventPackage, aor: str, before: Subscription | None
-    ) -> tuple[str, bytes]:
-        """The content type and body that the subscription has, if the package understands it.
-
-        RFC 3261 §8.2.3: a body that is not understood and not optional gets 415.  Filters are
-        merged with those that were there before.  A package may have a method ``read_body`` that
-        does this in place of it.
-        """
-        body = request.body
-        if not body:
-            return "", b""
-        if len(body) > self.limits.body:
-            raise SIPError(413, text=f"a body has at most {self.limits.body} octets here")
-        read = getattr(package, "read_body", None)
-        if read is not None:
-            found: tuple[str, bytes] = read(request, before, aor, self.limits.body)
-            return found
-        kept = b""
-        if before is not None and before.content_type == FILTER_TYPE:
-            kept = before.body
-        understood: tuple[str, ...] = getattr(package, "subscribe_types", ())
-        media_type = request.content_type
-        if media_type is not None and media_type.type in understood:
-            if media_type.type == FILTER_TYPE:
-                filters = merged(kept, body, aor, package.name)
-                if len(filters) > self.limits.body:
-                    raise SIPError(413, text="the filters together are too long")
-                return (FILTER_TYPE, filters) if filters else ("", b"")
-            return request.get("Content-Type") or "", body
-        disposition = request.content_disposition
-        if disposition is not None and not disposition.required:
-            return "", b""
-        what = "Content-Type is missing" if media_type is None else f"no {media_type.type} here"
-        raise SIPError(415, headers=[("Accept", ", ".join(understood))], text=what)
-
-    def _target(self, request: Request) -> str | None:
-        """The one Contact URI of the subscriber; None without Contact."""
-        contacts: tuple[NameAddr, ...] = request.contacts
-        if request.contact_is_star or len(contacts) > 1:
-            # "exactly one SIP or SIPS URI" (RFC 3261 §8.1.1.8)
-            raise SIPError(400, text="there must be one Contact")
-        if not contacts:
-            return None
-        uri = contacts[0].uri
-        if not uri.is_sip:
-            raise SIPError(400, text="Contact must be a SIP or SIPS URI")
-        return str(uri._replace(headers=()) if uri.headers else uri)
-
-    def _check_size(self, record: Subscription) -> None:
-        """Refuse what keeps too much of the subscriber's own making."""
-        length = (
-            len(record.call_id)
-            + len(record.remote_tag)
-            + len(record.local_uri)
-            + len(record.remote_uri)
-            + len(record.remote_target)
-            + len(record.route_set)
-            + len(record.event_id)
-            + len(record.event_params)
-            + len(record.accept)
-            + len(record.content_type)
-            + len(record.accept_encoding)
-            + len(record.suppress)
-        )
-        if length > self.limits.head:
-            raise SIPError(513, text="the header fields of the subscription are too long")
 
     # ------------------------------------------------------------------ the subscriptions there are
 
@@ -406,31 +309,6 @@ class Subscribing:
         # RFC 6665 §4.5.2 lets a notifier refuse dialog sharing with a 403 that says so.
         raise SIPError(403, text=f"dialog sharing is not supported beyond {self.limits.per_dialog}")
 
-    def _admit(self, state: ResourceState, record: Subscription, changes: ChangeSet) -> None:
-        """Make room for a new subscription, or refuse it.
-
-        "if another subscription is received to the same resource, from the same watcher, for the
-        same event package, event package parameters and filter … the FSM enters the terminated
-        state with a "giveup" event" (RFC 3857 §4.7.1)
-        """
-        limits = self.limits
-        watcher = record.watcher
-        count = state.watchers.get(watcher, 0)
-        if state.waiting:
-            wish = _wish(record)
-            for other in state.subscriptions.values():
-                if other.watcher == watcher and other.status == WAITING and _wish(other) == wish:
-                    changes.remove(other, "giveup")
-                    count -= 1
-        if count >= (limits.per_watcher if watcher else limits.anonymous):
-            raise SIPError(403, text="too many subscriptions of this watcher")
-        if len(state.subscriptions) - len(changes) >= limits.per_resource:
-            raise SIPError(
-                503,
-                headers=[("Retry-After", str(limits.retry_after))],
-                text="too many subscriptions to this resource",
-            )
-
     def _step(
         self, changes: ChangeSet, record: Subscription, event: str, now: float, silent: bool = False
     ) -> None:
@@ -438,38 +316,6 @@ class Subscribing:
         entry = transition(record, event, now + self.limits.waiting_time, silent=silent)
         if entry is not None:
             enter(changes, entry)
-
-    def _forget(self, state: ResourceState, changes: ChangeSet) -> None:
-        """Keep the waiting watchers few, after some have been entered into the changes.
-
-        One that asks for the same as a newer one is redundant; of the others the oldest go first.
-        Both end by ``giveup`` (RFC 3857 §4.7.1).
-        """
-        made = [
-            entry
-            for entry in changes.of(Subscription)
-            if type(entry) is Subscription and entry.status == WAITING
-        ]
-        if not made:
-            return
-        waiting = made + [
-            record
-            for record in state.subscriptions.values()
-            if record.status == WAITING and (Subscription, record.id) not in changes.entries
-        ]
-        waiting.sort(key=_age, reverse=True)
-        kept: set[tuple[str | bytes, ...]] = set()
-        for record in waiting:
-            wish = _wish(record)
-            if wish not in kept and len(kept) < self.limits.waiting:
-                kept.add(wish)
-                continue
-            before = state.subscriptions.get(record.id)
-            if before is not None:
-                changes.remove(before, "giveup", silent=not record.local_tag)
-            else:
-                # A fetch ends as any fetch.
-                changes.remove(record._replace(status=PENDING), "timeout")
 
     # ------------------------------------------------------------------ other events
 
@@ -488,7 +334,7 @@ class Subscribing:
             if record.expires_at <= now:
                 event = "giveup" if record.status == WAITING else "timeout"
                 self._step(changes, record, event, now)
-        self._forget(state, changes)
+        forget_waiting(state, changes, self.limits)
         return changes
 
     def install(self, state: ResourceState, record: Subscription, now: float) -> ChangeSet:
@@ -506,7 +352,7 @@ class Subscribing:
             raise SIPError(403, text="the subscription is not allowed")
         record = record._replace(status=status)
         changes = ChangeSet(record.aor)
-        self._admit(state, record, changes)
+        admit(state, record, changes, self.limits)
         changes.put(record)
         return changes
 
@@ -529,7 +375,7 @@ class Subscribing:
                     self._step(changes, other, "timeout", now, silent=True)
         elif verdict is Verdict.USAGE:
             self._step(changes, usage, "timeout", now, silent=True)
-        self._forget(state, changes)
+        forget_waiting(state, changes, self.limits)
         return changes
 
     def repaced(self, state: ResourceState, subscription_id: str, event: Event) -> ChangeSet:
@@ -583,25 +429,3 @@ class Subscribing:
             if entry is not None:
                 enter(changes, entry)
         return changes
-
-
-def _event_params(event: Event) -> str:
-    """The parameters of Event but for the id, as text."""
-    if not event.params:
-        return ""
-    return format_params(tuple([param for param in event.params if param[0] != "id"]))
-
-
-def _wish(record: Subscription) -> tuple[str | bytes, ...]:
-    """What a watcher asks for: of two waiting ones with the same wish one is redundant."""
-    return (
-        record.watcher,
-        record.package,
-        record.event_params,
-        record.content_type,
-        record.body,
-    )
-
-
-def _age(record: Subscription) -> float:
-    return record.subscribed_at

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from simplestack.event.limits import Limits
 from simplestack.outcome import Incoming
 from simplestack.sip.errors import SIPError
 from simplestack.state import Removed, Subscription
@@ -98,64 +97,6 @@ class InitialTests(Case):
             self.assertEqual(headers["Allow-Events"], "presence")
         self.refused(subscribe(event="presence", headers=["o: reg"]), 400)
 
-    def test_event_parameters(self) -> None:
-        """The id comes back in NOTIFY; unknown parameters are kept, not refused (§8.2.1)."""
-        (notify,) = self.agent.subscribe(subscribe(event="presence;x=1;id=7;y"))
-        self.assertEqual(read(notify).get("Event"), "presence;id=7")
-        record = self.agent.one()
-        self.assertEqual((record.event_id, record.event_params), ("7", ";x=1;y"))
-
-    def test_expires(self) -> None:
-        """Too brief is 423, too long is shortened, none is the package's default (§4.2.1.1)."""
-        headers = self.refused(subscribe(expires=59), 423)
-        self.assertEqual(headers, {"Min-Expires": "60"})
-        for asked, granted in ((60, "60"), (10**12, "86400"), (None, "3600")):
-            self.agent.subscribe(subscribe(expires=asked, call_id=f"call{asked}"))
-            self.assertEqual(self.answer(), (200, granted))
-
-    def test_an_hour_is_never_too_brief(self) -> None:
-        """423 only if "smaller than one hour", whatever is configured (§4.2.1.1)."""
-        self.agent = Agent(self.package, limits=Limits(min_expires=7200))
-        self.assertEqual(self.refused(subscribe(expires=3599), 423), {"Min-Expires": "3600"})
-        self.agent.subscribe(subscribe(expires=3600))
-        self.assertEqual(self.answer(), (200, "3600"))
-
-    def test_accept(self) -> None:
-        """406 where no type of Accept can be made, with those that can (§4.1.2.1)."""
-        for accept in ("text/plain", ""):
-            headers = self.refused(subscribe(headers=[f"Accept: {accept}"]), 406)
-            self.assertEqual(headers, {"Accept": "text/state"})
-        self.agent.subscribe(subscribe(headers=["Accept: text/plain", "Accept: text/*"]))
-        self.assertEqual(self.agent.one().accept, "text/plain, text/*")
-
-    def test_contact(self) -> None:
-        """Exactly one Contact that is a SIP URI (3261 §8.1.1.8)."""
-        for contact in (None, "*", "<sip:a@b>, <sip:c@d>", "<tel:+1>"):
-            self.refused(subscribe(contact=contact), 400)
-
-    def test_body(self) -> None:
-        """A body that isn't understood: 415, too large: 413, optional: ignored (3261 §8.2.3)."""
-        self.assertEqual(self.refused(subscribe(body=b"x"), 415), {"Accept": ""})
-        filters = ["Content-Type: application/simple-filter+xml"]
-        self.refused(subscribe(body=b"x", headers=filters), 415)
-        self.refused(subscribe(body=b"x" * 16385, headers=filters), 413)
-        optional = [*filters, "Content-Disposition: render;handling=optional"]
-        self.agent.subscribe(subscribe(body=b"x", headers=optional))
-        self.assertEqual(self.agent.one().body, b"")
-
-    def test_body_understood(self) -> None:
-        """A package may understand bodies; a refresh without one keeps it (4660 §5.2.2)."""
-        self.package.subscribe_types = ("text/filter",)  # type: ignore[attr-defined]  # optional
-        headers = ["Content-Type: text/filter"]
-        self.agent.subscribe(subscribe(body=b"x", headers=headers))
-        record = self.agent.one()
-        self.assertEqual((record.content_type, record.body), ("text/filter", b"x"))
-        tag = record.local_tag
-        self.agent.subscribe(subscribe(to_tag=tag, cseq=2))
-        self.assertEqual(self.agent.one().body, b"x")
-        self.agent.subscribe(subscribe(to_tag=tag, cseq=3, body=b"y", headers=headers))
-        self.assertEqual(self.agent.one().body, b"y")
-
     def test_route_set(self) -> None:
         """Record-Route in its order is the route set, and is in the 2xx (3261 §12.1.1)."""
         routes = ["Record-Route: <sip:p2;lr>, <sip:p1;lr>", "Record-Route: <sip:p0;lr>"]
@@ -176,21 +117,6 @@ class InitialTests(Case):
         message = read(notify)
         self.assertEqual(message.uri, "sip:p2")
         self.assertEqual(message.get_all("Route"), ["<sip:p1;lr>", "<sip:alice@192.0.2.9>"])
-
-    def test_limits(self) -> None:
-        """Per watcher 403, per resource 503 with Retry-After, long header fields 513."""
-        self.agent = Agent(
-            self.package, limits=Limits(per_resource=4, per_watcher=2, anonymous=1, retry_after=9)
-        )
-        for n in range(2):
-            self.agent.subscribe(subscribe(call_id=f"c{n}"))
-        self.refused(subscribe(call_id="c2"), 403)
-        self.agent.subscribe(subscribe(identity="", call_id="n0"))
-        self.refused(subscribe(identity="", call_id="n1"), 403)
-        self.agent.subscribe(subscribe(identity="sip:carol@example.com"))
-        headers = self.refused(subscribe(identity="sip:dave@example.com"), 503)
-        self.assertEqual(headers, {"Retry-After": "9"})
-        self.refused(subscribe(headers=["Record-Route: <sip:" + "p" * 4200 + ";lr>"]), 513)
 
 
 class DialogTests(Case):
@@ -338,13 +264,6 @@ class FetchTests(Case):
         self.agent.answer(notify)
         self.assertEqual(len(self.agent.notifier), 0)
 
-    def test_fetches_leave_one_waiting_watcher(self) -> None:
-        """Of equal waiting watchers one is enough (3857 §4.7.1, giveup)."""
-        self.package.default = "confirm"
-        for n in range(3):
-            self.agent.subscribe(subscribe(expires=0, call_id=f"c{n}"))
-        self.assertEqual(self.agent.one().call_id, "c2")
-
 
 class ClockTests(Case):
     """What the clock and failures do."""
@@ -376,49 +295,6 @@ class ClockTests(Case):
         self.agent.now = record.expires_at
         self.assertEqual(self.agent.expire(), [])
         self.assertEqual(self.agent.state.subscriptions, {})
-
-    def test_waiting_watchers_are_few(self) -> None:
-        """Beyond the limit the oldest waiting watcher is given up (3857 §4.7.1)."""
-        self.agent = Agent(self.package, limits=Limits(waiting=2))
-        self.package.default = "confirm"
-        for name in ("a", "b", "c"):
-            self.agent.now += 1
-            self.agent.subscribe(subscribe(identity=f"sip:{name}@x", expires=0, call_id=name))
-        self.assertEqual(
-            [s.watcher for s in self.agent.state.subscriptions.values()], ["sip:b@x", "sip:c@x"]
-        )
-
-    def test_no_waiting_watchers(self) -> None:
-        """A limit of none still answers fetches and ends pending ones (6665 §4.4.3)."""
-        self.agent = Agent(self.package, limits=Limits(waiting=0))
-        self.package.default = "confirm"
-        (notify,) = self.agent.subscribe(subscribe(expires=0))
-        self.assertTrue(notify.final)
-        (first,) = self.agent.subscribe(subscribe(call_id="b"))
-        self.agent.now += 3600
-        self.agent.answer(first)
-        (notify,) = self.agent.expire()
-        self.assertEqual(read(notify).get("Subscription-State"), "terminated;reason=giveup")
-        self.assertEqual(self.agent.state.subscriptions, {})
-
-    def test_a_new_subscription_replaces_the_waiting_one(self) -> None:
-        """One with the same wish makes the waiting one redundant: giveup (3857 §4.7.1)."""
-        self.package.default = "confirm"
-        self.agent.subscribe(subscribe(expires=0))
-        waiting = self.agent.one()
-        outcome = self.agent.subscribing.decide(
-            subscribe(call_id="b"), self.agent.state, self.agent.now, self.agent.identifiers
-        )
-        self.assertEqual(
-            outcome.changes.entries[Subscription, waiting.id], Removed(waiting, "giveup")
-        )
-        outcome = self.agent.subscribing.decide(
-            subscribe(call_id="b", event="presence;x=y"),
-            self.agent.state,
-            self.agent.now,
-            self.agent.identifiers,
-        )
-        self.assertNotIn((Subscription, waiting.id), outcome.changes.entries)
 
     def test_failures(self) -> None:
         """A failed NOTIFY ends nothing, its usage, or all of its dialog (5057 §5.1)."""
