@@ -34,8 +34,8 @@ from simplestack.roles.lists import ResourceLists
 from simplestack.roles.xcap import XCAP
 from simplestack.sip.digest import Nonces
 from simplestack.state import ResourceState
-from simplestack.transaction.layer import Limits as TransactionLimits
 from simplestack.transaction.layer import TransactionLayer
+from simplestack.transaction.limits import Limits as TransactionLimits
 from simplestack.transaction.useragent import Capabilities
 
 __all__ = ["SYSTEM_CLOCKS", "Clocks", "Core"]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from hashlib import blake2s
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from simplestack.sip.errors import ParseError, SIPError
 from simplestack.sip.fields import Via
@@ -18,12 +17,14 @@ from simplestack.transaction.client import (
 )
 from simplestack.transaction.flow import DEFAULT_PORTS, Flow, sent_by, via
 from simplestack.transaction.hops import response_flow, stamp
+from simplestack.transaction.limits import Limits
 from simplestack.transaction.matching import (
     MergedRequests,
     branch_and_sent_by,
     has_cookie,
     request_key,
 )
+from simplestack.transaction.refusal import refusal
 from simplestack.transaction.server import (
     InviteServerTransaction,
     NonInviteServerTransaction,
@@ -32,7 +33,7 @@ from simplestack.transaction.server import (
 from simplestack.transaction.states import Event, State
 from simplestack.transaction.timers import Fifo, TimerQueue, Timers
 
-__all__ = ["Deliver", "Identifiers", "Limits", "Reopen", "TransactionLayer"]
+__all__ = ["Deliver", "Identifiers", "Reopen", "TransactionLayer"]
 
 #: Gets each new request, its transaction and the time.  An ACK for a 2xx and a CANCEL that has
 #: ended an INVITE come without a transaction: there is nothing to answer.
@@ -52,20 +53,6 @@ class Identifiers(Protocol):
 
     def branch(self) -> str:
         """A Via branch with the magic cookie (RFC 3261 §8.1.1.7)."""
-
-
-class Limits(NamedTuple):
-    """How many transactions strangers may make us keep."""
-
-    #: Server transactions of all states.  At 3,000 requests a second over UDP 96,000 wait for
-    #: timer J, each with the bytes of its response.  Beyond it those that were answered first are
-    #: forgotten before their time: at 10,000 requests a second after 20 seconds.
-    server_transactions: int = 200_000
-    #: Server transactions without a final response, each with its request; beyond it the answer
-    #: is 503.
-    unanswered: int = 20_000
-    #: Retry-After of the 503, in seconds.
-    retry_after: int = 10
 
 
 class TransactionLayer:
@@ -291,33 +278,12 @@ class TransactionLayer:
 
     def _refuse(self, request: Request, error: SIPError, flow: Flow) -> None:
         """Answer without a transaction, as far as the request can be read."""
-        # "ACK ... no response" (§17): never answered, whatever is wrong with it.
-        if request.method == "ACK" or "Via" not in request.headers:
-            self.dropped += 1
-            return
-        raw = request.headers["Via"][0]
-        try:
-            top: Via | None = request.top_via
-        except SIPError:
-            top = None
-        if top is None:
-            # What reached us from there will find its way back there.
-            back = flow
-        else:
-            stamp(request, top, flow)
-            back = response_flow(top, flow)
-        # A stateless UAS gives retransmissions the same tag (§8.2.7).
-        digest = blake2s(f"{raw} {request.get('Call-ID')}".encode("utf-8", "surrogateescape"))
-        response = request.refusal(error, to_tag=digest.hexdigest()[:16])
-        for name in ("From", "To", "Call-ID", "CSeq"):
-            if name in response.headers:
-                del response.headers[name][1:]
-        try:
-            data = response.to_bytes()
-        except ValueError:
+        answer = refusal(request, error, flow)
+        if answer is None:
             self.dropped += 1
             return
         self.rejected += 1
+        back, data = answer
         back.send(data)
 
     # Requests of ours.

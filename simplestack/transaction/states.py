@@ -2,8 +2,8 @@
 
 Each table is total: for each of its states and each of its events it says what to do and which
 state comes next.  Above a row stands the sentence that it obeys; rows without one are for what
-can't happen or needs nothing done, and name why.  ``client.py`` and ``server.py`` carry the actions out;
-``diagram.py`` draws the tables.
+can't happen or needs nothing done, and name why: so the file is long, and holds nothing else.
+``client.py`` and ``server.py`` carry the actions out; ``diagram.py`` draws the tables.
 """
 
 from __future__ import annotations

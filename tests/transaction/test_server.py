@@ -5,7 +5,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from simplestack.sip.errors import ParseError
 from simplestack.sip.message import Request, Response, parse_message
 from simplestack.transaction.flow import Flow
-from simplestack.transaction.layer import Limits, TransactionLayer
+from simplestack.transaction.layer import TransactionLayer
+from simplestack.transaction.limits import Limits
 from simplestack.transaction.server import ServerTransaction
 from simplestack.transaction.states import State
 from tests.transaction.messages import NORMAL, request, text
