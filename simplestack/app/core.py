@@ -17,6 +17,7 @@ from simplestack.app.gathering import Gathering
 from simplestack.app.listdirectory import is_list
 from simplestack.app.lists import ListServer
 from simplestack.app.listturn import Lists
+from simplestack.app.localresources import LocalResources
 from simplestack.app.placing import Placing
 from simplestack.app.resident import Residents
 from simplestack.app.settings import Settings
@@ -131,16 +132,18 @@ class Core:
                 extensions = (*EXTENSIONS, *role.extensions)
                 self.lists = ListServer(
                     role,
-                    packages,
-                    limits,
+                    LocalResources(
+                        settings.domains,
+                        self.authenticator,
+                        packages,
+                        limits,
+                        self.residents,
+                        self.deadlines,
+                        self.turns,
+                        clocks.wall,
+                    ),
                     store=store,
-                    residents=self.residents,
-                    deadlines=self.deadlines,
-                    turns=self.turns,
                     clock_turns=self.clock_turns,
-                    authenticator=self.authenticator,
-                    clock=clocks.wall,
-                    domains=settings.domains,
                     root=settings.xcap_root or role.root,
                 )
                 self.turns.attendant = self.lists

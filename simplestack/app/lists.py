@@ -5,7 +5,7 @@ hang as on any other.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from hashlib import blake2b
 from math import floor
 from typing import Any, Final
@@ -13,22 +13,15 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from simplestack.app.authentication import Authenticator
 from simplestack.app.clockturns import ClockTurns
-from simplestack.app.deadlines import Deadlines
 from simplestack.app.listdirectory import LIST, SERVICES, ListDirectory, is_list
-from simplestack.app.resident import Residents
-from simplestack.app.turn import Turns
+from simplestack.app.localresources import LocalResources
 from simplestack.app.virtual import VirtualSubscriptions
 from simplestack.app.watch import EndTurn, Watch
 from simplestack.documents.resourcelists import DisplayName
 from simplestack.documents.rlmi import ListName
-from simplestack.event.limits import Limits
 from simplestack.event.listpackage import ListPackage
-from simplestack.event.lists import (
-    ListEntry,
-    ListTable,
-)
+from simplestack.event.lists import ListEntry, ListTable
 from simplestack.event.states import WAITING
 from simplestack.event.subscription import Subscribing
 from simplestack.interfaces import IEventPackage, IStore
@@ -49,7 +42,7 @@ _SLICE: Final = 50
 class ListServer:
     """Knows the lists there are, and keeps the tables of those that are watched.
 
-    ``root`` is the XCAP root URI; ``domains`` are those whose users are here.
+    ``root`` is the XCAP root URI.
     """
 
     log = Logger()
@@ -57,51 +50,39 @@ class ListServer:
     def __init__(
         self,
         role: ResourceLists,
-        packages: Mapping[str, IEventPackage],
-        limits: Limits,
+        resources: LocalResources,
         *,
         store: IStore,
-        residents: Residents,
-        deadlines: Deadlines,
-        turns: Turns,
         clock_turns: ClockTurns,
-        authenticator: Authenticator,
-        clock: Callable[[], float],
-        domains: tuple[str, ...],
         root: str,
     ) -> None:
         self.role = role
-        self.authenticator = authenticator
-        self.directory = ListDirectory(
-            role, store, residents, domains, root, clock, authenticator.users
-        )
-        self._residents = residents
-        self._deadlines = deadlines
-        self._turns = turns
+        self.authenticator = resources.authenticator
+        self._residents = resources.residents
+        self._deadlines = resources.deadlines
+        self._turns = resources.turns
         self._clock_turns = clock_turns
-        self._clock = clock
+        self._clock = resources.clock
+        self.directory = ListDirectory(
+            role,
+            store,
+            self._residents,
+            resources.domains,
+            root,
+            self._clock,
+            self.authenticator.users,
+        )
         self._tables: dict[str, dict[tuple[str, str], ListTable]] = {}
         self.packages: dict[str, IEventPackage] = {
             name: ListPackage(package, self._tables, role.interval)
-            for name, package in packages.items()
+            for name, package in resources.packages.items()
         }
         #: Decides SUBSCRIBE to lists.
-        self.subscribing = Subscribing(self.packages, limits._replace(body=65536))
+        self.subscribing = Subscribing(self.packages, resources.limits._replace(body=65536))
         self._watches: dict[str, Watch] = {}
         #: What each document serves as a source of.
         self._sources: dict[tuple[str, str], set[str]] = {}
-        self.virtual = VirtualSubscriptions(
-            self._watches,
-            packages,
-            limits,
-            self._heard,
-            residents=residents,
-            deadlines=deadlines,
-            turns=turns,
-            authenticator=authenticator,
-            clock=clock,
-            domains=domains,
-        )
+        self.virtual = VirtualSubscriptions(resources, self._watches, self._heard)
 
     # ------------------------------------------------------------------ watches
 

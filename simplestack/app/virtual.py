@@ -9,20 +9,14 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 
-from simplestack.app.authentication import Authenticator
 from simplestack.app.backend import BackEnd
-from simplestack.app.deadlines import Deadlines
 from simplestack.app.listdirectory import is_list
-from simplestack.app.placing import domain_of
-from simplestack.app.resident import Residents
-from simplestack.app.turn import Turns
+from simplestack.app.localresources import LocalResources
 from simplestack.app.watch import Watch
-from simplestack.event.limits import Limits
 from simplestack.event.lists import PENDING_ENTRY, EntryState, terminated_entry
 from simplestack.event.notifier import NotifyRequest
 from simplestack.event.states import WAITING
 from simplestack.event.subscription import Subscribing
-from simplestack.interfaces import IEventPackage
 from simplestack.outcome import Outcome
 from simplestack.sip.errors import SIPError
 from simplestack.sip.message import Response
@@ -44,34 +38,23 @@ _OK: Final = Response(200, "OK", {})
 class VirtualSubscriptions:
     """Makes, renews and ends what is behind the lists in ``watches``, which are shared by their ids.
 
-    ``heard(watch, aor)`` is called when something is known of a resource, new or not; ``packages``
-    are those of the resources, ``domains`` those whose users are here.
+    ``heard(watch, aor)`` is called when something is known of a resource, new or not.
     """
 
     def __init__(
         self,
+        resources: LocalResources,
         watches: Mapping[str, Watch],
-        packages: Mapping[str, IEventPackage],
-        limits: Limits,
         heard: Callable[[Watch, str], None],
-        *,
-        residents: Residents,
-        deadlines: Deadlines,
-        turns: Turns,
-        authenticator: Authenticator,
-        clock: Callable[[], float],
-        domains: tuple[str, ...],
     ) -> None:
-        self.authenticator = authenticator
+        self.resources = resources
         self._watches = watches
-        self._limits = limits
-        self._subscribing = Subscribing(packages, limits)
         self._heard = heard
-        self._residents = residents
-        self._deadlines = deadlines
-        self._turns = turns
-        self._clock = clock
-        self._domains = domains
+        self._subscribing = Subscribing(resources.packages, resources.limits)
+        self._residents = resources.residents
+        self._deadlines = resources.deadlines
+        self._turns = resources.turns
+        self._clock = resources.clock
         #: Watches that were refused something, by the AOR that it is of.
         self._refused: dict[str, set[str]] = {}
         #: Subscribes to resources of other domains; None where they are not served.
@@ -79,7 +62,7 @@ class VirtualSubscriptions:
 
     def subscribe(self, watch: Watch, aor: str) -> None:
         """A list shows a resource from now on, or wants to be told of it once more."""
-        if domain_of(aor) not in self._domains:
+        if not self.resources.include(aor):
             # Nobody waits for other domains: what is known of them now is in the first NOTIFY.
             backend = self.backend
             state = (
@@ -92,14 +75,14 @@ class VirtualSubscriptions:
         self._turns.run(VirtualTurn(self, watch, aor))
 
     def _end(self, id_: str, aor: str) -> None:
-        if domain_of(aor) in self._domains:
+        if self.resources.include(aor):
             self._turns.run(VirtualTurn(self, id_, aor, True))
 
     def leave(self, watch: Watch, aor: str) -> None:
         """A list shows a resource no more."""
         watch.again.pop(aor, None)
         self._pardon(watch, aor)
-        if self.backend is not None and domain_of(aor) not in self._domains:
+        if self.backend is not None and not self.resources.include(aor):
             self.backend.leave(watch.id, aor, watch.package, watch.watcher, watch.sealed)
         else:
             self._end(watch.id, aor)
@@ -141,7 +124,7 @@ class VirtualSubscriptions:
             route_set="",
             contact="",
             remote_cseq=0,
-            cseq_reserved=self._limits.cseq_block,
+            cseq_reserved=self.resources.limits.cseq_block,
             event_id="",
             event_params="",
             accept="",
@@ -282,7 +265,7 @@ class VirtualTurn:
     def trust(self, now: float) -> Deferred[Any] | None:
         """The subscriber of the list was authenticated; that the resource exists is seen to."""
         if self._exists is None and not self.ending:
-            exists = self._server.authenticator.exists(self.aor)
+            exists = self._server.resources.authenticator.exists(self.aor)
             if isinstance(exists, Deferred):
                 return exists.addCallback(self._learn)
             self._exists = exists
