@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-__all__ = ["ALGORITHMS", "Account", "ChallengeError", "values_of"]
+__all__ = ["ALGORITHMS", "DOMAIN", "Account", "ChallengeError", "accounts_of", "values_of"]
+
+#: Where the users of a run are.
+DOMAIN = "bench.example"
 
 #: Digest algorithms that the generator can answer (RFC 7616 §6.1) and their names in hashlib.
 ALGORITHMS = {"SHA-512-256": "sha512_256", "SHA-256": "sha256", "MD5": "md5"}
@@ -121,3 +124,10 @@ class Account:
         """The Authorization header field line, or nothing before the first challenge."""
         value = self.credentials(method, uri)
         return b"Authorization: %b\r\n" % value if value else b""
+
+
+def accounts_of(count: int, prefix: str = "u", preferred: str | None = None) -> list[Account]:
+    """The users of a run, without nonces."""
+    return [
+        Account(at, f"{prefix}{at:05d}", DOMAIN, f"secret-{at}", preferred) for at in range(count)
+    ]

@@ -30,12 +30,11 @@ from simplestack.app.settings import Settings
 from simplestack.app.stack import Stack
 from simplestack.app.tap import GC_THRESHOLDS
 from simplestack.state import ChangeSet, Document
-from tests.bench.account import Account
+from tests.bench.account import DOMAIN, Account, accounts_of
 from tests.bench.figures import Row
 from tests.bench.load import Dialog, Load, Operation
 from tests.bench.messages import rules_document
 from tests.bench.operations import Publish, Register, Subscribe
-from tests.bench.prepared import DOMAIN
 from tests.bench.provision import create_users
 from tests.bench.rows import ROWS
 
@@ -209,7 +208,7 @@ def _put_rules(stack: Stack, reactor: HandReactor, accounts: list[Account]) -> N
 
 
 def _measure(row: Row, rounds: int, seconds: float, users: int, profile: bool) -> None:
-    accounts = [Account(at, f"u{at:05d}", DOMAIN, f"secret-{at}") for at in range(users)]
+    accounts = accounts_of(users)
     with _running(accounts) as (stack, reactor):
         wire = Wire(reactor)
         load = Load(wire)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tests.bench.figures import Figures, Plan, Row, mean
 from tests.bench.load import LoadError
-from tests.bench.prepared import measure, prepared
+from tests.bench.measured import measure
+from tests.bench.prepared import prepared
 from tests.store.cluster import Cluster, programs
 
 __all__ = ["RATIOS", "beside", "run_core", "run_profiled", "run_ratio"]

@@ -1,26 +1,16 @@
 """The rows of the table: what each prepares, measures and has to reach."""
 
-import gc
 import sys
 import tempfile
-import time
 from pathlib import Path
 
+from tests.bench.account import DOMAIN, accounts_of
 from tests.bench.figures import Figures, MemoryFigures, Plan, Row, mean
 from tests.bench.load import Load, Operation
+from tests.bench.measured import measure, stretch
 from tests.bench.operations import Publish, Register
-from tests.bench.prepared import (
-    DOMAIN,
-    accounts_of,
-    directory_of,
-    free_port,
-    measure,
-    prepared,
-    running,
-    sockets_made,
-    subscribing,
-)
-from tests.bench.served import machine_busy
+from tests.bench.prepared import prepared, subscribing
+from tests.bench.started import directory_of, free_port, running, sockets_made
 from tests.bench.xcap import DocumentPut, ElementPut, Get, clients
 
 __all__ = ["ROWS", "run_bare", "run_memory", "run_row", "run_rules", "run_xcap"]
@@ -46,7 +36,7 @@ def run_bare(plan: Plan, row: Row) -> Figures:
     """The row at the bare responder: the same requests by the same generator."""
     window = plan.window or row.window
     with directory_of(False) as directory, sockets_made() as sockets:
-        accounts = accounts_of(plan)
+        accounts = accounts_of(plan.users, preferred=plan.algorithm)
         for account in accounts:
             account.adopt(plan.algorithm or "SHA-512-256", DOMAIN, "0123456789abcdef" * 2)
         watchers = 1 if row.method == "SUBSCRIBE" else row.watchers
@@ -115,40 +105,13 @@ def run_xcap(plan: Plan, row: Row) -> Figures:
         clients(accounts[:window], served.xcap) as documents,
     ):
         documents.perform(requests, plan.warm)
-        gc.collect()
-        gc.disable()
-        if profile is not None:
-            served.profile(True)
-        done, machine = documents.done, machine_busy()
-        wall, own, cpu = time.monotonic(), time.process_time(), served.cpu()
-        try:
+        done = documents.done
+        with stretch(served, profile) as cost:
             documents.perform(requests, plan.seconds)
-        finally:
-            gc.enable()
-        cpu, own, wall = served.cpu() - cpu, time.process_time() - own, time.monotonic() - wall
-        machine = machine_busy() - machine
         done = documents.done - done
-        if profile is not None:
-            served.profile(False)
         algorithm = documents.clients[0].account.algorithm
-    return Figures(
-        operations=done,
-        seconds=wall,
-        server_us=cpu / 1000 / done,
-        generator_us=own * 1e6 / done,
-        server_busy=cpu / 1e9 / wall,
-        generator_busy=own / wall,
-        others_busy=max(0.0, (machine - own - cpu / 1e9) / wall),
-        notifications=0,
-        lost=0,
-        dropped=0,
-        repeated=0,
-        strays=0,
-        challenged=0,
-        failures={},
-        algorithm=algorithm,
-        window=window,
-        profile=None if profile is None else str(profile),
+    return cost.figures(done, window)._replace(
+        algorithm=algorithm, profile=None if profile is None else str(profile)
     )
 
 

@@ -21,22 +21,14 @@ from simplestack.stone.configuration import Configuration, from_values
 from simplestack.stone.errors import StoneError
 from simplestack.stone.finding import Bounds, Search
 from simplestack.stone.running import Run, run
-from tests.bench.account import Account
+from tests.bench.account import DOMAIN, Account, accounts_of
 from tests.bench.figures import Plan
 from tests.bench.load import Load, LoadError, Sockets
 from tests.bench.operations import Publish, Register, Subscribe
-from tests.bench.prepared import (
-    DOMAIN,
-    accounts_of,
-    directory_of,
-    free_port,
-    open_server,
-    running,
-    sockets_made,
-)
 from tests.bench.provision import create_users
 from tests.bench.report import environment
 from tests.bench.served import Served, ServerError
+from tests.bench.started import directory_of, free_port, open_server, running, sockets_made
 from tests.bench.streams import Streams
 
 __all__ = ["Figures", "Scale", "measure", "report"]
@@ -124,7 +116,7 @@ class Held:
         self.store = f"sqlite:///{directory / 'simplestack.db'}"
         listen = [f"udp:{self.port}:interface=127.0.0.1", f"tcp:{self._stream}:interface=127.0.0.1"]
         self.command = open_server(directory, self.store, listen, self.xcap, window=scale.window)
-        self.accounts = accounts_of(plan)
+        self.accounts = accounts_of(plan.users, preferred=plan.algorithm)
         users = self.accounts[: scale.bindings]
         self._near, self._far = users[: scale.connections], users[scale.connections :]
         self._everybody = Publish(users, b"-").targets

@@ -3,7 +3,8 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.bench.figures import Plan, Row
-from tests.bench.prepared import measure, prepared
+from tests.bench.measured import measure
+from tests.bench.prepared import prepared
 from tests.bench.ratios import RATIOS, beside
 
 _PLAN = Plan(seconds=0.2, warm=0.1, users=8)

@@ -26,9 +26,9 @@ from simplestack.stone.running import run
 from simplestack.stone.scenarios import SCENARIOS
 from simplestack.stone.sink import running_sink
 from tests.bench.account import Account
-from tests.bench.prepared import free_port
 from tests.bench.provision import create_users
 from tests.bench.served import Served, twistd
+from tests.bench.started import free_port
 
 _SMALL: dict[str, Any] = {
     "presentities": 8,
