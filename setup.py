@@ -51,6 +51,7 @@ COMPILED = [
     "simplestack/stone/histogram.py",
     "simplestack/stone/lean.py",
     "simplestack/stone/parties.py",
+    "simplestack/stone/reckoning.py",
     "simplestack/stone/schedule.py",
     "simplestack/stone/tally.py",
     "simplestack/stone/templates.py",

@@ -16,6 +16,7 @@ from simplestack.stone.errors import StoneError
 from simplestack.stone.lean import Engine
 from simplestack.stone.parties import Dialog, Presentity, Watcher
 from simplestack.stone.population import pairs, watcher_number
+from simplestack.stone.reckoning import count_missing, unshown, untold
 from simplestack.stone.schedule import Source, moments
 from simplestack.stone.surroundings import own_bodies
 from simplestack.stone.tally import KINDS, SUBSCRIBE, UNPUBLISH, Tally
@@ -267,14 +268,14 @@ class Worker:
         if kind == SUBSCRIBE:
             # The first NOTIFYs are told from those of changes.
             end = time.monotonic() + self._configuration.load.limit
-            while time.monotonic() < end and engine.unshown():
+            while time.monotonic() < end and unshown(engine.dialogs):
                 self._turn(_LOOK)
         engine.end = 0
         return {
             "done": tally.succeeded[kind],
             "count": count,
             "errors": tally.errors,
-            "unshown": engine.unshown() if kind == SUBSCRIBE else 0,
+            "unshown": unshown(engine.dialogs) if kind == SUBSCRIBE else 0,
         }
 
     def _step(self, step: dict[str, Any]) -> dict[str, Any]:
@@ -394,11 +395,11 @@ class Worker:
         assert engine is not None
         final = {int(key): int(value) for key, value in settle["final"].items()}
         until = time.monotonic() + self._configuration.load.limit
-        while time.monotonic() < until and engine.untold(final):
+        while time.monotonic() < until and untold(engine.dialogs, final):
             self._turn(_LOOK)
             # A few looks are enough, and each goes round all dialogs.
             pause = time.monotonic() + 0.1
             while time.monotonic() < pause:
                 self._turn(_LOOK)
-        engine.settle(final)
+        count_missing(engine.dialogs, final, engine.tally)
         return engine.tally.values()

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from simplestack.stone.credentials import Credentials, values_of
 from simplestack.stone.lean import Engine
 from simplestack.stone.parties import Dialog, Presentity, Watcher
+from simplestack.stone.reckoning import count_missing, unshown, untold
 from simplestack.stone.tally import (
     PUBLISH,
     REFRESH,
@@ -254,17 +255,17 @@ class DialogTest(EngineTest):
         dialog = self.subscribed()
         self.notify(dialog, 1, state=b"pending")
         self.assertEqual((self.tally.first.total, self.tally.withheld), (0, 1))
-        self.assertEqual(self.engine.unshown(), 1)
+        self.assertEqual(unshown(self.engine.dialogs), 1)
         self.notify(dialog, 2, self.marked(1, time.monotonic()))
-        self.assertEqual(self.engine.unshown(), 0)
+        self.assertEqual(unshown(self.engine.dialogs), 0)
 
     def test_lists_that_show_nothing(self) -> None:
         """A list shows something once one of its documents has come."""
         dialog = self.subscribed(-1)
         self.notify(dialog, 1)
-        self.assertEqual(self.engine.unshown(), 1)
+        self.assertEqual(unshown(self.engine.dialogs), 1)
         self.notify(dialog, 2, self.marked(1, time.monotonic()))
-        self.assertEqual(self.engine.unshown(), 0)
+        self.assertEqual(unshown(self.engine.dialogs), 0)
 
     def test_a_notify_before_the_answer(self) -> None:
         """It may come before the 200 of its SUBSCRIBE (RFC 6665 §4.1.2.4)."""
@@ -340,18 +341,18 @@ class DialogTest(EngineTest):
         self.notify(dialog, 2, self.marked(2, now, 7) + self.marked(4, now, 8))
         self.notify(dialog, 3, self.marked(5, now, 8))
         self.assertEqual(self.tally.notified, 2)
-        self.assertTrue(self.engine.untold({7: 3}))
-        self.engine.settle({7: 3, 8: 5})
+        self.assertTrue(untold(self.engine.dialogs, {7: 3}))
+        count_missing(self.engine.dialogs, {7: 3, 8: 5}, self.engine.tally)
         self.assertEqual(self.tally.missing, 1)
 
     def test_missing(self) -> None:
         """What was accepted and never told is missing, once."""
         dialog = self.subscribed()
         self.notify(dialog, 1, self.marked(1, time.monotonic()))
-        self.assertFalse(self.engine.untold({7: 1}))
-        self.assertTrue(self.engine.untold({7: 4}))
-        self.engine.settle({7: 4})
-        self.engine.settle({7: 4})
+        self.assertFalse(untold(self.engine.dialogs, {7: 1}))
+        self.assertTrue(untold(self.engine.dialogs, {7: 4}))
+        count_missing(self.engine.dialogs, {7: 4}, self.engine.tally)
+        count_missing(self.engine.dialogs, {7: 4}, self.engine.tally)
         self.assertEqual(self.tally.missing, 3)
 
     def test_unknown(self) -> None:
