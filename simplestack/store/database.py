@@ -36,6 +36,9 @@ _REFUSALS = ("22", "23", "54")
 #: How often, and after how many seconds, a new SQLite file is tried again that others are making.
 _WAL_TRIES = 100
 _WAL_PAUSE = 0.05
+#: Pages of the write-ahead log that are gathered before they go to the file (16 MB): of records
+#: that change again meanwhile the last state alone is copied.
+_WAL_PAGES = 4000
 
 
 class Connection:
@@ -339,3 +342,7 @@ def _set_up_sqlite(connection: Any) -> None:
             "put the database on a local file system"
         )
     connection.execute("PRAGMA synchronous = FULL")
+    # What a statement may have to undo would go to a temporary file, one for each batch that
+    # touches more than 64 KB: work that nothing needs, and records where nobody looks for them.
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")

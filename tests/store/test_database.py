@@ -1,22 +1,24 @@
 """URLs, schema, migrations."""
 
+import os
 import sqlite3
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from glob import glob
 from pathlib import Path
 from unittest import SkipTest, mock
 
 from sqlalchemy import Inspector, MetaData, create_engine, inspect
 from twisted.trial.unittest import SynchronousTestCase
 
-from simplestack.state import RECORD_KINDS
+from simplestack.state import RECORD_KINDS, Document
 from simplestack.store.database import Database
 from simplestack.store.errors import StoreError
 from simplestack.store.migrations import MIGRATIONS, Migration
 from simplestack.store.schema import METADATA, RECORD_TABLES
 from tests.store.cluster import cluster
-from tests.store.records import ALICE, one_of_each
+from tests.store.records import ALICE, document, one_of_each
 
 
 def _shape(inspector: Inspector) -> object:
@@ -228,6 +230,24 @@ class SQLiteTests(_Schema.Tests):
         self.assertEqual(connection.execute("PRAGMA journal_mode").fetchone(), ("wal",))
         self.assertEqual(connection.execute("PRAGMA synchronous").fetchone(), (2,))
         connection.close()
+
+    def test_no_temporary_files(self) -> None:
+        """A batch leaves nothing in temporary files, which cost time and may be read elsewhere."""
+        if not Path("/proc/self/fd").is_dir():
+            raise SkipTest("the system does not show which files are open")
+        database = Database(self.empty())
+        database.prepare()
+        connection = database.connect()
+        insert, encode = database.upserts[Document], database.texts[Document].encode
+        with connection.transaction():
+            for body in (b"one" * 1000, b"two" * 1000):
+                rows = [document()._replace(id=str(i), body=body) for i in range(128)]
+                for step in insert.steps(encode(rows)):
+                    connection.execute(*step)
+            files = [os.path.basename(os.path.realpath(file)) for file in glob("/proc/self/fd/*")]
+        connection.close()
+        self.assertTrue([name for name in files if name.startswith(self.path.name)])
+        self.assertEqual([name for name in files if name.startswith("etilqs")], [])
 
 
 class PostgreSQLTests(_Schema.Tests):
