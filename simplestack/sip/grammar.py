@@ -25,6 +25,7 @@ __all__ = [
     "parse_params",
     "quote",
     "split_list",
+    "unfold",
     "unquote",
     "unquote_param",
 ]
@@ -42,10 +43,17 @@ QUOTED = r'"(?>(?:[^"\\\x00-\x08\x0a-\x1f\x7f]++|\\[^\r\n])*)"'
 # write unquoted and that no rule reads as a separator.
 _VALUE = r"[A-Za-z0-9\-.!%*_+`'~\[\]:/@=&$?#^|{}]"
 
+# What most parameters are called, as most write it.
+_NAMES = frozenset(
+    ["alias", "branch", "expires", "id", "lr", "ob", "q", "received", "reg-id", "rport", "tag"]
+    + ["transport", "ttl", "user", "+sip.instance"]
+)
+_is_value = re.compile(_VALUE + "++").fullmatch
 _is_token = re.compile(TOKEN + "+").fullmatch
 _find_params = re.compile(
     rf"[ \t]*+;[ \t]*+({TOKEN}++)[ \t]*+(?:=[ \t]*+({QUOTED}|{_VALUE}++))?|(.+)", re.DOTALL
 ).findall
+_folds = re.compile(r"\r\n[ \t]+").sub
 _quoted_pair = re.compile(r"\\(.)", re.DOTALL)
 _to_escape = re.compile(r'["\\\x00-\x08\x0b\x0c\x0e-\x1f\x7f]')
 _list_parts = re.compile(rf'{QUOTED}|<[^<>]*+>|[^,"<(]++|(,)|(\()|.', re.DOTALL)
@@ -60,6 +68,11 @@ def bad(text: str) -> SIPError:
 def is_token(text: str) -> bool:
     """Whether the text is a `token`."""
     return _is_token(text) is not None
+
+
+def unfold(text: str) -> str:
+    """Lines that were continued on the next, as one line each (RFC 3261 §7.3.1)."""
+    return _folds(" ", text)
 
 
 def integer(text: str, maximum: int) -> int | None:
@@ -100,11 +113,29 @@ def parse_params(text: str) -> Params:
     """
     if not text:
         return ()
+    parts = text.split(";")
+    if parts[0] or '"' in text:
+        return _read_params(text)
+    found: list[tuple[str, str | None]] = []
+    for at in range(1, len(parts)):
+        part = parts[at]
+        name, equals, value = part.partition("=")
+        if name not in _NAMES or (equals and not _is_value(value)):
+            return _read_params(text)
+        found.append((name, value if equals else None))
+    params = tuple(found)
+    if len(params) > 1 and len(dict(params)) != len(params):
+        raise bad("a parameter appears twice")
+    return params
+
+
+def _read_params(text: str) -> Params:
+    """Of any spelling what `parse_params` reads."""
     found = _find_params(text)
     if found[-1][2]:
         raise bad(f"bad parameters: {found[-1][2][:40]}")
     params = tuple([(name.lower(), value or None) for name, value, _ in found])
-    if len(params) > 1 and len(dict(params)) != len(params):
+    if len(dict(params)) != len(params):
         raise bad("a parameter appears twice")
     return params
 

@@ -42,6 +42,7 @@ from simplestack.sip.fields import (
     parse_warning,
     split_list,
 )
+from simplestack.sip.grammar import is_token, unfold
 from simplestack.sip.headers import COMMA_LISTS, COMPACT, canonical
 from simplestack.sip.memory import remember
 
@@ -67,8 +68,8 @@ class HeaderFields:
 
     def __init__(self, headers: dict[str, list[str]]) -> None:
         self._headers = headers
-        # Lines that were not divided yet: what is asked of the 200 to a NOTIFY is its first Via
-        # and its CSeq.
+        # Lines that were not divided yet, each between two line ends: what is asked of the 200 to
+        # a NOTIFY is its first Via and its CSeq.
         self._unread = ""
         # Its branch is in no other message, so this field is kept where it was read.
         self._top_via: Via | None = None
@@ -127,16 +128,15 @@ class HeaderFields:
             values = self._headers.get(name)
             return values[0] if values else None
         at = text.find(f"\r\n{name}: ")
-        if at < 0:
-            # Written otherwise, or not there?
+        end = text.find("\r\n", at + 2)
+        if at < 0 or text[end + 2 : end + 3] in (" ", "\t"):
+            # Written otherwise, or continued on the next line, or not there?
             lower = text.lower()
             for spelling in _spellings(name):
                 if spelling in lower:
                     return self.get(name)
             return None
-        at += len(name) + 4
-        end = text.find("\r\n", at)
-        return (text[at:end] if end >= 0 else text[at:]).strip(" \t")
+        return text[at + len(name) + 4 : end].strip(" \t")
 
     # A field that may come once: None where it is not there. What every request asks for does
     # without the call.
@@ -373,9 +373,13 @@ def _spellings(name: str) -> tuple[str, ...]:
 
 
 def _divided(text: str) -> dict[str, list[str]]:
-    """The header fields of lines that are known to be such."""
+    """The header fields of lines that nobody has looked at; what is no such field is left out."""
     headers: dict[str, list[str]] = {}
+    if "\r\n " in text or "\r\n\t" in text:
+        text = unfold(text)
     for line in text.split("\r\n")[1:]:
         name, _, value = line.partition(":")
-        headers.setdefault(canonical(name), []).append(value.strip(" \t"))
+        name = name.rstrip(" \t")
+        if is_token(name) and "\r" not in value and "\n" not in value:
+            headers.setdefault(canonical(name), []).append(value.strip(" \t"))
     return headers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Protocol
 
 __all__ = ["DEFAULT_PORTS", "Flow", "sent_by", "via"]
@@ -60,21 +59,10 @@ class Flow(Protocol):
 
 def sent_by(flow: Flow) -> str:
     """The sent-by of our Via on this flow: ``192.0.2.1:5060``, ``[2001:db8::1]:5060``."""
-    return _sent_by(flow.local)
+    host, port = flow.local
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def via(flow: Flow, branch: str) -> str:
     """Our Via header field value on this flow, which asks for the source port (RFC 3581 §3)."""
-    return f"{_via(flow.transport, flow.local)}{branch}"
-
-
-# There are as many as places to listen at, and ephemeral ports of connections.
-@lru_cache(1024)
-def _sent_by(local: tuple[str, int]) -> str:
-    host, port = local
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-@lru_cache(1024)
-def _via(transport: str, local: tuple[str, int]) -> str:
-    return f"SIP/2.0/{transport.upper()} {_sent_by(local)};rport;branch="
+    return f"SIP/2.0/{flow.transport.upper()} {sent_by(flow)};rport;branch={branch}"

@@ -19,9 +19,16 @@ def branch_and_sent_by(response: Response) -> tuple[str, str]:
     """
     text = response.first("Via")
     if text:
-        head, found, tail = text.partition(";branch=")
-        if found and "," not in text and '"' not in text:
-            return tail.partition(";")[0].strip(), head.partition(";")[0].rpartition(" ")[2]
+        at = text.find(";branch=")
+        if at > 0 and "," not in text and '"' not in text:
+            end = text.find(";", at + 8)
+            branch = text[at + 8 :] if end < 0 else text[at + 8 : end]
+            # Parameters may stand before it.
+            end = text.find(";", 0, at)
+            if end < 0:
+                end = at
+            start = text.rfind(" ", 0, end) + 1
+            return branch.strip(), text[start:end]
     top = response.top_via
     return top.branch or "", top.host if top.port is None else f"{top.host}:{top.port}"
 

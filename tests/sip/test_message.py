@@ -76,11 +76,38 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual(response.first("CSeq"), "7 NOTIFY")
         self.assertFalse(hasattr(response, "header"))
 
-    def test_response_refused_at_once(self) -> None:
-        """What is wrong with a response is known before anybody asks for its header."""
-        for line in ("no field", "Content-Length: 5", "Content-Length: x", "a\rb: c"):
+    def test_response_continued(self) -> None:
+        """§7.3.1: a field that goes on in the next line is the same, whoever asks for it first."""
+        text = (
+            "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP a\r\n ;branch=z9hG4bK1\r\nCSeq: 1\r\n\tNOTIFY\r\n"
+            "Content-Length: 0\r\n\r\n"
+        )
+        for name in ("Via", "CSeq"):
+            response = parse_message(text.encode())
+            assert isinstance(response, Response)
+            self.assertEqual(response.first(name), response.headers[name][0])
+            self.assertEqual(response.top_via.branch, "z9hG4bK1")
+            self.assertEqual(response.headers["CSeq"], ["1 NOTIFY"])
+
+    def test_response_with_damage(self) -> None:
+        """§8.2.2: "ignore any malformed header fields that are not necessary", of responses too."""
+        for line in ("no field", "a\rb: c", "a: b\nc", "a: b\rTo: c", "a b: c", ": d"):
             text = f"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP a\r\n{line}\r\nContent-Length: 0\r\n\r\n"
-            with self.assertRaises(ParseError, msg=line):
+            response = parse_message(text.encode())
+            assert isinstance(response, Response)
+            self.assertEqual(response.first("Via"), "SIP/2.0/UDP a")
+            self.assertEqual([*response.headers], ["Via", "Content-Length"], line)
+
+    def test_response_looked_at(self) -> None:
+        """What may be no response without a body is read whole, and refused where it is bad."""
+        for text in (
+            "SIP/2.0 700 OK\r\nVia: SIP/2.0/UDP a\r\nContent-Length: 0\r\n\r\n",
+            "SIP/2.0 200OK\r\nVia: SIP/2.0/UDP a\r\nContent-Length: 0\r\n\r\n",
+            "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP a\r\nContent-Length: 7\r\n\r\n",
+            "SIP/2.0 200 OK\r\nno field\r\n\r\nContent-Length: 0\r\n\r\n",
+            "SIP/2.0 200 OK\r\n" + "a: b\r\n" * 256 + "Content-Length: 0\r\n\r\n",
+        ):
+            with self.assertRaises(ParseError, msg=text):
                 parse_message(text.encode())
 
     def test_request(self) -> None:

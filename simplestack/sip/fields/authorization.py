@@ -26,6 +26,8 @@ _find_params = re.compile(
     re.DOTALL,
 ).findall
 
+_CONTROLS = bytes([*range(32), 127])
+
 # RFC 7616 §3.5: what stands in quotes and what must not.
 _UNQUOTED = ("algorithm", "stale", "nc", "qop", "userhash", "username*")
 
@@ -132,20 +134,21 @@ def parse_auth_params(text: str) -> dict[str, str]:
     Raises SIPError 400, also when a name comes twice.
     """
     quoted = text.split('"')
-    if not len(quoted) % 2 or "\\" in text or not text.isprintable():
+    last = len(quoted) - 1
+    if last % 2 or "\\" in text or not _is_clean(text):
         return _read(text)
     # What stands between the quoted values is nearly always the same; the values are not.
-    tail = quoted.pop()
-    params = {}
+    params: dict[str, str] = {}
     count = 0
-    values = iter(quoted)
-    for between in values:
+    for at in range(0, last, 2):
+        between = quoted[at]
         unquoted, name = _read_between(between if count else f",{between}")
         if unquoted:
             params.update(unquoted)
             count += len(unquoted)
-        params[name] = next(values)
+        params[name] = quoted[at + 1]
         count += 1
+    tail = quoted[last]
     if tail and not tail.isspace():
         if count and tail.lstrip(" \t")[0] != ",":
             raise bad("bad authentication parameters")
@@ -155,6 +158,14 @@ def parse_auth_params(text: str) -> dict[str, str]:
     if len(params) != count:
         raise bad("an authentication parameter appears twice")
     return params
+
+
+def _is_clean(text: str) -> bool:
+    """Whether no control character is in the text; of what is not ASCII it says no."""
+    if not text.isascii():
+        return False
+    data = text.encode("ascii")
+    return len(data.translate(None, _CONTROLS)) == len(data)
 
 
 @remember(512)
