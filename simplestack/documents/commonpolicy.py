@@ -50,7 +50,9 @@ def domain_key(domain: str) -> str | None:
 
     None means that the conversion failed: such a domain equals none.
     """
-    domain = unquote(domain).strip().lower()
+    if "%" in domain:
+        domain = unquote(domain)
+    domain = domain.strip().lower()
     if domain.isascii():
         return domain
     try:
@@ -98,9 +100,16 @@ class Many(NamedTuple):
         own = domain_of(uri)
         if self.domain is not None and (own is None or own != domain_key(self.domain)):
             return False
-        if own is not None and any(own == domain_key(each) for each in self.except_domains):
-            return False
-        return all(identity_key(uri) != identity_key(each) for each in self.except_ids)
+        if own is not None:
+            for each in self.except_domains:
+                if own == domain_key(each):
+                    return False
+        if self.except_ids:
+            key = identity_key(uri)
+            for each in self.except_ids:
+                if key == identity_key(each):
+                    return False
+        return True
 
 
 class OtherIdentity(NamedTuple):

@@ -19,9 +19,9 @@ from simplestack.documents.presrules import (
 )
 from simplestack.documents.timestamps import format_timestamp
 from simplestack.interfaces import IAuthorizationPolicy
-from simplestack.roles.authorization import rules_of, sphere_of
 from simplestack.roles.composer import Composer
 from simplestack.roles.rules import NOTHING, Permissions, combine, holds, permitted
+from simplestack.roles.rulings import rules_of, sphere_of
 from simplestack.state import ResourceState
 
 __all__ = ["Explanation", "Part", "RuleSeen", "explain"]

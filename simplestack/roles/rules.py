@@ -1,6 +1,6 @@
 """Presence authorization: what the rules of a user let a watcher see (RFC 4745, RFC 5025)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -34,6 +34,7 @@ __all__ = [
     "POLITE",
     "Permissions",
     "combine",
+    "combined",
     "evaluate",
     "holds",
     "matching",
@@ -81,7 +82,11 @@ def evaluate(ruleset: Ruleset, watcher: str, sphere: str | None, now: float) -> 
     ``sphere`` is that of the presentity, None where it is undefined.  Without a matching rule,
     or without an action in any, the default is ``block`` (RFC 5025 §3.2.1).
     """
-    rules = matching(ruleset, watcher, sphere, now)
+    return combined(matching(ruleset, watcher, sphere, now))
+
+
+def combined(rules: Sequence[Rule]) -> Decision:
+    """What matching rules say together (RFC 4745 §10.2)."""
     # "For integer, real-valued and date-time permissions, the resulting permission is the
     # maximum value across the permission values in the matching set of rules."
     handling = SubHandling.BLOCK

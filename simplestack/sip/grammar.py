@@ -46,8 +46,7 @@ _VALUE = r"[A-Za-z0-9\-.!%*_+`'~\[\]:/@=&$?#^|{}]"
 # What most parameters are called, as most write it.
 _NAMES = frozenset(
     ["alias", "branch", "expires", "id", "lr", "ob", "q", "received", "reg-id", "rport", "tag"]
-    + ["transport", "ttl", "user", "+sip.instance"]
-)
+).union(["transport", "ttl", "user", "+sip.instance"])
 _is_value = re.compile(_VALUE + "++").fullmatch
 _is_token = re.compile(TOKEN + "+").fullmatch
 _find_params = re.compile(

@@ -64,15 +64,16 @@ class HeaderFields:
     a field is missing that every message has.
     """
 
-    __slots__ = ("_headers", "_top_via", "_unread")
+    __slots__ = ("_cseq", "_headers", "_top_via", "_unread")
 
     def __init__(self, headers: dict[str, list[str]]) -> None:
         self._headers = headers
         # Lines that were not divided yet, each between two line ends: what is asked of the 200 to
         # a NOTIFY is its first Via and its CSeq.
         self._unread = ""
-        # Its branch is in no other message, so this field is kept where it was read.
+        # What they say is in hardly another message, so these are kept where they were read.
         self._top_via: Via | None = None
+        self._cseq: CSeq | None = None
 
     @property
     def headers(self) -> dict[str, list[str]]:
@@ -97,17 +98,18 @@ class HeaderFields:
 
     def set(self, name: str, value: str) -> None:
         """Give a header field this one value."""
-        self._top_via = None
+        self._top_via = self._cseq = None
         self.headers[canonical(name)] = [value]
 
     def add(self, name: str, value: str) -> None:
         """Add a value after those that a header field has."""
+        self._cseq = None
         self.headers.setdefault(canonical(name), []).append(value)
 
     def prepend(self, name: str, value: str) -> None:
         """Add a value before those that a header field has; a new field comes first of all."""
         name = canonical(name)
-        self._top_via = None
+        self._top_via = self._cseq = None
         if name in self.headers:
             self.headers[name].insert(0, value)
         else:
@@ -115,7 +117,7 @@ class HeaderFields:
 
     def remove(self, name: str) -> None:
         """Remove a header field, if it is there."""
-        self._top_via = None
+        self._top_via = self._cseq = None
         self.headers.pop(canonical(name), None)
 
     def first(self, name: str) -> str | None:
@@ -201,8 +203,11 @@ class HeaderFields:
     @property
     def cseq(self) -> CSeq:
         """The sequence number and method."""
-        values = self.headers.get("CSeq")
-        return parse_cseq(values[0]) if values else _missing("CSeq")
+        cseq = self._cseq
+        if cseq is None:
+            values = self.headers.get("CSeq")
+            cseq = self._cseq = parse_cseq(values[0]) if values else _missing("CSeq")
+        return cseq
 
     @property
     def max_forwards(self) -> int | None:

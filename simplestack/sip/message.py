@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mypy_extensions import mypyc_attr
 
@@ -47,7 +47,7 @@ DEFAULT_LIMITS = Limits()
 
 _bare = re.compile(r"\r(?!\n)|(?<!\r)\n").sub
 _is_version = re.compile(r"SIP/[0-9]+\.[0-9]+", re.IGNORECASE).fullmatch
-_SPACE = 32
+_SPACE: Final = 32
 _STATUS_CODES = {str(status): status for status in range(100, 700)}
 _ENDS_WITHOUT_BODY = ("\r\nContent-Length: 0\r\n\r\n", "\r\nContent-Length:0\r\n\r\n")
 

@@ -64,7 +64,8 @@ _READ: dict[str, tuple[Callable[[str], object], bool]] = {
     "From": (parse_name_addr, False),
     "To": (parse_name_addr, False),
     "Call-ID": (parse_call_id, False),
-    "CSeq": (parse_cseq, False),
+    # The message reads it, and keeps it.
+    "CSeq": (str, False),
     "Max-Forwards": (parse_max_forwards, False),
     "Content-Type": (parse_media_type, False),
     "Content-Disposition": (parse_disposition, False),
@@ -106,7 +107,7 @@ def validate_request(request: Request) -> None:
         if name not in headers:
             raise SIPError(400, text=f"{name} is missing")
     vias = _check_fields(request)
-    if parse_cseq(headers["CSeq"][0]).method != request.method:
+    if request.cseq.method != request.method:
         status = 400 if request.method in METHODS else 501
         raise SIPError(status, text="CSeq names another method")
     if vias[0].branch == BRANCH_COOKIE:
@@ -130,6 +131,7 @@ def validate_response(response: Response) -> None:
     for name in _MANDATORY:
         if name not in headers:
             raise SIPError(400, text=f"{name} is missing")
+    parse_cseq(headers["CSeq"][0])
     if len(_check_fields(response)) > 1:
         raise SIPError(400, text="more than one Via")
 

@@ -287,7 +287,7 @@ class ComposedTests(PresenceTestCase):
             package.full(state, EVERYTHING, MEDIA_TYPE, 0.0)
             package.authorize(state, BOB, 0.0)
         self.assertEqual(len(composer._composed), 3)
-        self.assertEqual(len(authorization._entries), 3)
+        self.assertEqual(len(authorization._rulings._entries), 3)
 
 
 class AuthorizeTests(PresenceTestCase):
@@ -414,7 +414,7 @@ class AuthorizeTests(PresenceTestCase):
             self.assertEqual(handling, "allow" if number % 2 else "block")
         authorization = self.package.authorization
         assert isinstance(authorization, PresRulesPolicy)
-        self.assertLessEqual(len(authorization._entries[ALICE].decisions), 1024)
+        self.assertLessEqual(len(authorization._rulings._entries[ALICE].decisions), 1024)
 
 
 class PrivacyTests(PresenceTestCase):

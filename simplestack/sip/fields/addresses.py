@@ -69,6 +69,11 @@ def parse_name_addr(text: str) -> NameAddr:
     parameters are header-parameters, not URI parameters", and a URI with a comma, question
     mark or semicolon must be enclosed. Raises SIPError 400.
     """
+    if text[:1] == "<":
+        # As nearly all are written.
+        end = text.find(">")
+        if end > 0 and text.find("<", 1, end) < 0:
+            return NameAddr("", parse_uri(text[1:end]), parse_params(text[end + 1 :].rstrip(" \t")))
     if match := _name_addr(text):
         quoted, tokens, uri, params = match.groups()
         display = unquote(quoted) if quoted else " ".join((tokens or "").split())

@@ -26,7 +26,8 @@ _find_params = re.compile(
     re.DOTALL,
 ).findall
 
-_CONTROLS = bytes([*range(32), 127])
+# Of ASCII; a control character becomes a space.
+_VISIBLE = bytes([32] * 32 + [*range(32, 127)] + [32] * 129)
 
 # RFC 7616 §3.5: what stands in quotes and what must not.
 _UNQUOTED = ("algorithm", "stale", "nc", "qop", "userhash", "username*")
@@ -165,7 +166,7 @@ def _is_clean(text: str) -> bool:
     if not text.isascii():
         return False
     data = text.encode("ascii")
-    return len(data.translate(None, _CONTROLS)) == len(data)
+    return data.translate(_VISIBLE) == data
 
 
 @remember(512)

@@ -121,7 +121,6 @@ class Disposition(NamedTuple):
         return self.type + format_params(self.params)
 
 
-@remember(2048)
 def parse_cseq(text: str) -> CSeq:
     """Read a CSeq. Raises SIPError 400.
 
@@ -177,7 +176,6 @@ def parse_tokens(text: str) -> tuple[str, ...]:
     return tokens
 
 
-@remember(1024)
 def parse_entity_tag(text: str) -> str:
     """Check a SIP-ETag or SIP-If-Match: one token (RFC 3903 §11.3). Raises SIPError 400."""
     if not is_token(text):
