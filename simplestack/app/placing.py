@@ -44,7 +44,7 @@ class Placing:
             # Our Contact may well be at a host that is the name of another domain.
             domain = uri.param(DOMAIN)
             if domain is not None:
-                uri = uri._replace(host=domain.lower())
+                uri = uri.replace(host=domain.lower())
             elif uri.host not in self.domains and request.to.tag:
                 uri = request.to.uri
         if uri.host not in self.domains:

@@ -211,7 +211,7 @@ class SIPTurn:
                 self._anonymous = True
                 return self.trust(now)
             verified = authenticator.verify(self._claim, now)
-            if isinstance(verified, Deferred):
+            if not isinstance(verified, Verified):
                 return verified
             # REGISTER may come from a third party for the AOR in To: the registrar judges that.
             # "If a request is anonymous … but still contains an asserted identity …, that identity
@@ -226,7 +226,7 @@ class SIPTurn:
                 self._exists = True
         if self._exists is None:
             exists = authenticator.exists(self.aor)
-            if isinstance(exists, Deferred):
+            if not isinstance(exists, bool):
                 return exists.addCallback(self._learn)
             self._exists = exists
         if not self._exists:

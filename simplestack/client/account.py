@@ -76,5 +76,5 @@ class Account:
         """Where requests outside of dialogs are sent."""
         uri = parse_uri(f"sip:{self.server or self.domain}")
         if self.transport:
-            uri = uri._replace(params=(("transport", self.transport),))
+            uri = uri.replace(params=(("transport", self.transport),))
         return uri

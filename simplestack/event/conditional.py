@@ -49,7 +49,7 @@ def _tag(package: IEventPackage, state: ResourceState, record: Subscription, now
         content_type = form[0]
     else:
         content_type = choose(record.accept, package.content_types) or package.content_types[0]
-    chosen = None if hasattr(package, "narrowed") else filtering_of(record)
+    chosen = None if getattr(package, "narrowed", None) is not None else filtering_of(record)
     if package.partial and chosen is None:
         return partial_tag(package, state, permissions, content_type)
     body = package.full(state, permissions, content_type, now)

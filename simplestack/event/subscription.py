@@ -147,35 +147,36 @@ class Subscribing:
             # "taken in order and preserving all URI parameters" (RFC 3261 §12.1.1)
             route_set = ", ".join(request.headers.get("Record-Route", ()))
             reserved = self.limits.cseq_block
+        # In the order of the fields, for by their names it would take three times as long.
         record = Subscription(
-            aor=incoming.aor,
-            id=record_id,
-            package=event.package,
-            status=status,
-            event="subscribe",
-            watcher=identity,
-            display_name=from_.display[:_SHOWN],
-            call_id=request.call_id,
-            local_tag=tag,
-            remote_tag=from_.tag or "",
-            local_uri=f"<{request.to.uri}>",
-            remote_uri=f"<{from_.uri}>",
-            remote_target=target,
-            route_set=route_set,
-            contact=incoming.contact,
-            remote_cseq=request.cseq.number,
-            cseq_reserved=reserved,
-            event_id=event.id or "",
-            event_params=params_of(event),
-            accept=accept,
-            content_type=content_type,
-            body=body,
-            subscribed_at=now,
-            expires_at=now + granted,
-            flow=incoming.flow,
-            by_flow=1 if incoming.by_flow else 0,
-            user_agent=(request.get("User-Agent") or "")[:_SHOWN],
-            accept_encoding=", ".join(request.headers.get("Accept-Encoding", ())),
+            incoming.aor,
+            record_id,  # id
+            event.package,
+            status,
+            "subscribe",  # event
+            identity,  # watcher
+            from_.display[:_SHOWN],  # display_name
+            request.call_id,
+            tag,  # local_tag
+            from_.tag or "",  # remote_tag
+            f"<{request.to.uri}>",  # local_uri
+            f"<{from_.uri}>",  # remote_uri
+            target,  # remote_target
+            route_set,
+            incoming.contact,
+            request.cseq.number,  # remote_cseq
+            reserved,  # cseq_reserved
+            event.id or "",  # event_id
+            params_of(event),  # event_params
+            accept,
+            content_type,
+            body,
+            now,  # subscribed_at
+            now + granted,  # expires_at
+            incoming.flow,
+            1 if incoming.by_flow else 0,  # by_flow
+            (request.get("User-Agent") or "")[:_SHOWN],  # user_agent
+            ", ".join(request.headers.get("Accept-Encoding", ())),  # accept_encoding
         )
         # What it asks for must be understood.
         narrow(package, decision, record)

@@ -114,7 +114,7 @@ def target_of(request: Request) -> str | None:
     uri = contacts[0].uri
     if not uri.is_sip:
         raise SIPError(400, text="Contact must be a SIP or SIPS URI")
-    return str(uri._replace(headers=()) if uri.headers else uri)
+    return str(uri.replace(headers=()) if uri.headers else uri)
 
 
 def check_size(record: Subscription, limits: Limits) -> None:

@@ -88,7 +88,11 @@ class Usages:
             content_type = choose(accept, package.content_types) or package.content_types[0]
             usage.deltas = None
         # Where a package lets subscribers choose by the body, that is its own to read.
-        chosen = None if hasattr(package, "narrowed") else filtering_of(usage.subscription)
+        chosen = (
+            None
+            if getattr(package, "narrowed", None) is not None
+            else filtering_of(usage.subscription)
+        )
         if chosen is None:
             usage.triggers = ()
             return watched.place(usage, content_type, permissions)

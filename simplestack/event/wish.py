@@ -47,7 +47,8 @@ def decide(
     A package that lets subscribers choose by the body or by Event parameters has a method
     ``narrowed(permissions, subscription)``, which gives the permissions for what is chosen of
     that which they let through.  It raises SIPError where it can't make sense of the body; of a
-    subscription that it has accepted before it must not.
+    subscription that it has accepted before it must not.  Others have none, or None in its place,
+    which is found sooner.
     """
     return narrow(package, package.authorize(state, record.watcher, now), record)
 
@@ -66,7 +67,7 @@ def other_wish(
     """Whether a subscriber has made another choice by his refresh."""
     if (before.body, before.event_params) == (after.body, after.event_params):
         return False
-    return hasattr(packages.get(after.package), "narrowed")
+    return getattr(packages.get(after.package), "narrowed", None) is not None
 
 
 class Trail:

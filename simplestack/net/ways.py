@@ -174,7 +174,7 @@ class Ways:
             transports.append("udp")
         elif uri.scheme == "sip" and uri.param("transport") is None:
             # RFC 3263 §4.1: UDP is the default, "another transport, such as TCP, MAY be used".
-            uri = uri._replace(params=(*uri.params, ("transport", "tcp")))
+            uri = uri.replace(params=(*uri.params, ("transport", "tcp")))
         return locate(uri, random=random.random, size=size, transports=transports)
 
     def _sorted(self, targets: list[Target]) -> list[Target]:

@@ -51,6 +51,8 @@ class PresencePackage:
     #: Partial notification (RFC 5263).
     deltas = {MEDIA_TYPE: PRESENCE_DELTAS}
     partial = False
+    #: Subscribers choose by filters alone.
+    narrowed = None
 
     def __init__(
         self,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
-from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from mypy_extensions import mypyc_attr
 
 from simplestack.sip.grammar import bad
 from simplestack.sip.memory import remember
@@ -50,8 +51,9 @@ _escape_header = _escaper("!~*'()[]/?:+$")
 _NEVER_IGNORED = ("user", "ttl", "method", "maddr", "transport")
 
 
-class Uri(NamedTuple):
-    """A URI.
+@mypyc_attr(acyclic=True)
+class Uri:
+    """A URI; it does not change.
 
     For `sip` and `sips` all text is unescaped, once: `user` ("" if there is none) and
     `password` in their case, `host` in lower case (an IPv6 reference with its brackets, in
@@ -59,14 +61,75 @@ class Uri(NamedTuple):
     is all that follows the colon.
     """
 
-    scheme: str
-    user: str = ""
-    password: str | None = None
-    host: str = ""
-    port: int | None = None
-    params: tuple[tuple[str, str | None], ...] = ()
-    headers: tuple[tuple[str, str], ...] = ()
-    opaque: str = ""
+    __slots__ = (
+        "_aor",
+        "_text",
+        "headers",
+        "host",
+        "opaque",
+        "params",
+        "password",
+        "port",
+        "scheme",
+        "user",
+    )
+
+    def __init__(
+        self,
+        scheme: str,
+        user: str = "",
+        password: str | None = None,
+        host: str = "",
+        port: int | None = None,
+        params: tuple[tuple[str, str | None], ...] = (),
+        headers: tuple[tuple[str, str], ...] = (),
+        opaque: str = "",
+    ) -> None:
+        self.scheme = scheme
+        self.user = user
+        self.password = password
+        self.host = host
+        self.port = port
+        self.params = params
+        self.headers = headers
+        self.opaque = opaque
+        # Made when they are asked for: what is parsed is remembered, and asked again and again.
+        self._aor = ""
+        self._text = ""
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Uri) and self._parts() == other._parts())
+
+    def __hash__(self) -> int:
+        return hash(self._parts())
+
+    def __repr__(self) -> str:
+        return f"<Uri {self}>"
+
+    def _parts(self) -> tuple[object, ...]:
+        return (
+            self.scheme, self.user, self.password, self.host, self.port, self.params, self.headers,
+            self.opaque,
+        )  # fmt: skip
+
+    def replace(
+        self,
+        *,
+        host: str | None = None,
+        params: tuple[tuple[str, str | None], ...] | None = None,
+        headers: tuple[tuple[str, str], ...] | None = None,
+    ) -> Uri:
+        """The same URI with other parts."""
+        return Uri(
+            self.scheme,
+            self.user,
+            self.password,
+            self.host if host is None else host,
+            self.port,
+            self.params if params is None else params,
+            self.headers if headers is None else headers,
+            self.opaque,
+        )
 
     @property
     def is_sip(self) -> bool:
@@ -105,13 +168,25 @@ class Uri(NamedTuple):
         unescaped does. Scheme sips becomes sip. A tel URI loses its visual separators and
         all parameters but the phone-context of a local number (RFC 3966 §5).
         """
-        if self.opaque:
-            return _tel_aor(self.opaque) if self.scheme == "tel" else f"{self.scheme}:{self.opaque}"
-        if not self.user:
-            return f"sip:{self.host}"
-        return f"sip:{_escape_user(self.user)}@{self.host}"
+        aor = self._aor
+        if not aor:
+            if self.scheme == "tel":
+                aor = _tel_aor(self.opaque)
+            elif self.opaque:
+                aor = f"{self.scheme}:{self.opaque}"
+            elif self.user:
+                aor = f"sip:{_escape_user(self.user)}@{self.host}"
+            else:
+                aor = f"sip:{self.host}"
+            self._aor = aor
+        return aor
 
     def __str__(self) -> str:
+        if not self._text:
+            self._text = self._written()
+        return self._text
+
+    def _written(self) -> str:
         if self.opaque:
             return f"{self.scheme}:{self.opaque}"
         text = f"{self.scheme}:{self.userinfo}@" if self.user else f"{self.scheme}:"

@@ -69,7 +69,7 @@ def routing(remote_target: str, route_set: str = "") -> Routing:
     # remainder of the route set values in order, including all parameters.  The UAC MUST then place
     # the remote target URI into the Route header field as the last value."
     params = tuple([pair for pair in first.params if pair[0] != "method"])
-    request_uri = first._replace(params=params, headers=())
+    request_uri = first.replace(params=params, headers=())
     rest = [str(route) for route in routes[1:]]
     return Routing(str(request_uri), (*rest, f"<{remote_target}>"), first)
 
@@ -243,7 +243,7 @@ def _only_contact(message: Message) -> str:
 
 def _target(uri: Uri) -> str:
     # Headers of a Contact URI are not for a Request-URI (§19.1.1, the table).
-    return str(uri._replace(headers=()) if uri.headers else uri)
+    return str(uri.replace(headers=()) if uri.headers else uri)
 
 
 def _tagged(address: str, tag: str) -> str:

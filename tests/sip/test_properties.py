@@ -141,7 +141,7 @@ class RoundTripTests(SynchronousTestCase):
         self.assertEqual(one.equals(other), other.equals(one))
         if one.key() == other.key():
             self.assertTrue(one.equals(other))
-        upper = one._replace(params=tuple((n, v and v.upper()) for n, v in one.params[::-1]))
+        upper = one.replace(params=tuple((n, v and v.upper()) for n, v in one.params[::-1]))
         if upper.equals(one) and one.equals(upper):
             self.assertEqual(upper.key().lower(), one.key().lower())
 
