@@ -1,6 +1,7 @@
 """A NOTIFY on its way: decided, and ready to be sent (RFC 6665 §4.2.2)."""
 
 from functools import lru_cache
+from typing import Final
 
 from mypy_extensions import mypyc_attr
 
@@ -43,12 +44,14 @@ class Notification:
 class Head:
     """What all NOTIFYs of a subscription have in common, and the flow that they leave by."""
 
-    __slots__ = ("_last", "_template", "_via", "flow")
+    __slots__ = ("_last", "_middle", "_start", "_via", "flow")
 
     def __init__(self, subscription: Subscription, events: str, require: str = "") -> None:
         """``events`` is the value of Allow-Events, ``require`` that of Require."""
-        self._template = _template(subscription, events, require)
-        #: Our Via in the template, but for its branch, and the flow that it is of.
+        #: What stands before our Via, and what stands between it and the number of CSeq.
+        self._start = _start(subscription)
+        self._middle = _middle(subscription, events, require)
+        #: Our Via, but for its branch, and the flow that it is of.
         self._via = b""
         self._last: Flow | None = None
         #: The flow that all may take as long as it lives; set by who has found it.
@@ -56,22 +59,17 @@ class Head:
 
     def __len__(self) -> int:
         """About how many octets it has."""
-        return len(self._template)
+        return len(self._start) + len(self._middle)
 
-    def template(self, flow: Flow) -> bytes:
-        """A ``%`` template with our Via on this flow.
-
-        The places in it are branch, CSeq, Subscription-State, the header fields of the entity,
-        Content-Length and body.
-        """
+    def write(
+        self, flow: Flow, branch: str, cseq: int, state_header: str, content: bytes, data: bytes
+    ) -> bytes:
+        """A request for this flow; ``content`` are the header fields of the entity ``data``."""
         if self._last is not flow:
-            found = via(flow, "").replace("%", "%%").encode()
-            if found != self._via:
-                before = b"\r\nVia: " + self._via
-                self._template = self._template.replace(before, b"\r\nVia: " + found, 1)
-                self._via = found
+            self._via = via(flow, "").encode()
             self._last = flow
-        return self._template
+        rest = _REST % (cseq, state_header.encode(), content, len(data))
+        return b"".join([self._start, self._via, branch.encode(), self._middle, rest, data])
 
 
 class NotifyRequest:
@@ -161,14 +159,7 @@ class NotifyRequest:
                 if len(coded) < len(data):
                     data, used = coded, coding
             content = _content(body.content_type, self._tag, used)
-        return self.head.template(flow) % (
-            branch.encode(),
-            self.cseq,
-            self._state_header.encode(),
-            content,
-            len(data),
-            data,
-        )
+        return self.head.write(flow, branch, self.cseq, self._state_header, content, data)
 
 
 @lru_cache(1024)
@@ -182,18 +173,28 @@ def _content(content_type: str, tag: str, coding: str) -> bytes:
     return lines.encode()
 
 
-def _template(subscription: Subscription, events: str, require: str) -> bytes:
-    """The template of a head, with nothing in its Via but the place of the branch.
+_REST: Final = b"%d NOTIFY\r\nSubscription-State: %b\r\n%bContent-Length: %d\r\n\r\n"
 
-    Request-URI and Route follow RFC 3261 §12.2.1.1, with strict routers as well.  Without a
-    remote target nothing goes over the network.
+
+def _start(subscription: Subscription) -> bytes:
+    """The Request-Line, as far as the value of Via."""
+    uri = subscription.remote_target
+    if subscription.route_set:
+        uri = routing(uri, subscription.route_set)[0]
+    return f"NOTIFY {uri} SIP/2.0\r\nVia: ".encode("utf-8", "surrogateescape")
+
+
+def _middle(subscription: Subscription, events: str, require: str) -> bytes:
+    """What does not change in the header, as far as the value of CSeq.
+
+    Route follows RFC 3261 §12.2.1.1, with strict routers as well.  Without a remote target nothing
+    goes over the network.
     """
     if not subscription.remote_target:
         return b""
-    uri = subscription.remote_target
     route = ""
     if subscription.route_set:
-        uri, routes, _ = routing(uri, subscription.route_set)
+        routes = routing(subscription.remote_target, subscription.route_set)[1]
         route = f"Route: {', '.join(routes)}\r\n"
     event = subscription.package
     if require and of_linphone(subscription):
@@ -205,16 +206,11 @@ def _template(subscription: Subscription, events: str, require: str) -> bytes:
     allow = f"Allow-Events: {events}\r\n" if events else ""
     if require:
         allow += f"Require: {require}\r\n"
-    start = f"NOTIFY {uri} SIP/2.0\r\nVia: "
-    middle = (
+    return (
         f"\r\nMax-Forwards: 70\r\n{route}"
         f"From: {subscription.local_uri};tag={subscription.local_tag}\r\n"
         f"To: {subscription.remote_uri}{remote_tag}\r\n"
         f"Call-ID: {subscription.call_id}\r\n"
         f"Contact: <{subscription.contact}>\r\n"
         f"Event: {event}\r\n{allow}CSeq: "
-    )
-    return (
-        f"{start.replace('%', '%%')}%b{middle.replace('%', '%%')}%d NOTIFY\r\n"
-        "Subscription-State: %b\r\n%bContent-Length: %d\r\n\r\n%b"
     ).encode("utf-8", "surrogateescape")

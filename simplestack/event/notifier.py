@@ -36,10 +36,15 @@ class Notifier(Telling):
         ``changes``, and returned.
         """
         extra = ChangeSet(self.state.aor)
-        if self.state.subscriptions:
+        # Packages that nobody watches or waits for need not be asked.
+        if self.state.waiting:
             for name, package in self._packages.items():
                 if package.reauthorizes(changes):
                     self._reauthorize(name, package, extra, now)
+        elif self._watched:
+            for watched in list(self._watched.values()):
+                if watched.package.reauthorizes(changes):
+                    self._reauthorize(watched.name, watched.package, extra, now)
         self._also(changes, extra)
         return extra
 

@@ -76,13 +76,12 @@ class Message(HeaderFields):
             if name != "Content-Length":
                 for value in values:
                     lines.append(f"{name}: {value}")
+        for line in lines:
+            if "\n" in line or "\r" in line:
+                raise ValueError("a line end in the start line or a header field")
         body = self.body
         lines.append(f"Content-Length: {len(body)}\r\n\r\n")
-        head = "\r\n".join(lines)
-        count = len(lines) + 1
-        if head.count("\n") != count or head.count("\r") != count:
-            raise ValueError("a line end in the start line or a header field")
-        data = head.encode("utf-8", "surrogateescape")
+        data = "\r\n".join(lines).encode("utf-8", "surrogateescape")
         return data + body if body else data
 
 

@@ -29,6 +29,8 @@ _find_params = re.compile(
 # Of ASCII; a control character becomes a space.
 _VISIBLE = bytes([32] * 32 + [*range(32, 127)] + [32] * 129)
 
+_is_count = re.compile("[0-9A-Fa-f]{8}").fullmatch
+
 # RFC 7616 §3.5: what stands in quotes and what must not.
 _UNQUOTED = ("algorithm", "stale", "nc", "qop", "userhash", "username*")
 
@@ -89,11 +91,8 @@ class Credentials:
         if not self.params.get("qop"):
             return 1
         text = self.params.get("nc", "")
-        try:
-            if len(text) == 8 and text.isalnum() and text.isascii():
-                return int.from_bytes(bytes.fromhex(text), "big")
-        except ValueError:
-            pass
+        if _is_count(text):
+            return int(text, 16)
         raise bad("nc is not 8 hexadecimal digits")
 
     def __str__(self) -> str:
