@@ -138,17 +138,32 @@ def parse_auth_params(text: str) -> dict[str, str]:
     if last % 2 or "\\" in text or not _is_clean(text):
         return _read(text)
     # What stands between the quoted values is nearly always the same; the values are not.
+    shape, names = _read_shape('"'.join(quoted[::2]))
+    params = shape.copy()
+    at = 1
+    for name in names:
+        params[name] = quoted[at]
+        at += 2
+    return params
+
+
+@remember(512)
+def _read_shape(shape: str) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Read what stands around quoted values, a quote in place of each.
+
+    Gives all parameters, those of the quoted values empty, and the names of these in their order.
+    Raises SIPError 400, also when a name comes twice.
+    """
     params: dict[str, str] = {}
     count = 0
-    for at in range(0, last, 2):
-        between = quoted[at]
-        unquoted, name = _read_between(between if count else f",{between}")
-        if unquoted:
-            params.update(unquoted)
-            count += len(unquoted)
-        params[name] = quoted[at + 1]
-        count += 1
-    tail = quoted[last]
+    *parts, tail = shape.split('"')
+    names = []
+    for part in parts:
+        unquoted, name = _read_between(part if count else f",{part}")
+        params.update(unquoted)
+        params[name] = ""
+        names.append(name)
+        count += 1 + len(unquoted)
     if tail and not tail.isspace():
         if count and tail.lstrip(" \t")[0] != ",":
             raise bad("bad authentication parameters")
@@ -157,7 +172,16 @@ def parse_auth_params(text: str) -> dict[str, str]:
         count += len(unquoted)
     if len(params) != count:
         raise bad("an authentication parameter appears twice")
-    return params
+    return params, tuple(names)
+
+
+def _read_between(text: str) -> tuple[dict[str, str], str]:
+    """The parameters after a quoted value, and the name that the next one is for."""
+    params = _read(f'{text}""') if text.lstrip(" \t")[:1] == "," else {}
+    if not params or params[name := next(reversed(params))]:
+        raise bad("bad authentication parameters")
+    del params[name]
+    return params, name
 
 
 def _is_clean(text: str) -> bool:
@@ -166,16 +190,6 @@ def _is_clean(text: str) -> bool:
         return False
     data = text.encode("ascii")
     return data.translate(_VISIBLE) == data
-
-
-@remember(512)
-def _read_between(text: str) -> tuple[dict[str, str], str]:
-    """The parameters after a quoted value, and the name that the next one is for."""
-    params = _read(f'{text}""') if text.lstrip(" \t")[:1] == "," else {}
-    if not params or params[name := next(reversed(params))]:
-        raise bad("bad authentication parameters")
-    del params[name]
-    return params, name
 
 
 def _read(text: str) -> dict[str, str]:
