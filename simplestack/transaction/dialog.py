@@ -77,7 +77,7 @@ def routing(remote_target: str, route_set: str = "") -> Routing:
 def without_tag(address: NameAddr) -> str:
     """A From or To in text without its tag, in angle brackets so that a tag can follow."""
     params = tuple([pair for pair in address.params if pair[0] != "tag"])
-    return str(address._replace(params=params))
+    return str(NameAddr(address.display, address.uri, params))
 
 
 def id_at_server(request: Request) -> DialogId | None:

@@ -23,7 +23,7 @@ ROWS = (
     Row("publish-10", "PUBLISH modify, 10 watchers", "PUBLISH", 10, 100, 12, 4),
     Row("publish-50", "PUBLISH modify, 50 watchers", "PUBLISH", 50, 40, 2, 3),
     Row("rules", "PUBLISH modify, 50, 20 rules", "RULES", 50, 40, 2, 2),
-    Row("subscribe", "new SUBSCRIBE with its NOTIFY", "SUBSCRIBE", 0, 200, 64, 6),
+    Row("subscribe", "new SUBSCRIBE with its NOTIFY", "SUBSCRIBE", 0, 200, 56, 6),
     Row("xcap-get", "XCAP GET, 100 entries", "GET", 0, 32, 32, 3000),
     Row("xcap-put", "XCAP PUT, 100 entries", "PUT", 0, 32, 32, 1500),
     Row("xcap-element", "XCAP PUT of one entry of 100", "ELEMENT", 0, 32, 32, 1000),

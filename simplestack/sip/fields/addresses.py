@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+from mypy_extensions import mypyc_attr
 
 from simplestack.sip.grammar import (
     QUOTED,
@@ -28,12 +29,34 @@ _name_addr = re.compile(
 ).fullmatch
 
 
-class NameAddr(NamedTuple):
-    """An address: display name (unquoted, "" if none), URI, and header parameters."""
+@mypyc_attr(acyclic=True)
+class NameAddr:
+    """An address: display name (unquoted, "" if none), URI, and header parameters.
 
-    display: str
-    uri: Uri
-    params: Params = ()
+    It does not change; each dialog has one of its own, and so it is no NamedTuple, which takes
+    longer to make.
+    """
+
+    __slots__ = ("display", "params", "uri")
+
+    def __init__(self, display: str, uri: Uri, params: Params = ()) -> None:
+        self.display = display
+        self.uri = uri
+        self.params = params
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, NameAddr)
+            and self.display == other.display
+            and self.uri == other.uri
+            and self.params == other.params
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.display, self.uri, self.params))
+
+    def __repr__(self) -> str:
+        return f"<NameAddr {self}>"
 
     @property
     def tag(self) -> str | None:
