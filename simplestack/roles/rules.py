@@ -35,7 +35,6 @@ __all__ = [
     "Permissions",
     "combine",
     "combined",
-    "evaluate",
     "holds",
     "matching",
     "permitted",
@@ -76,17 +75,11 @@ POLITE: Final = Permissions(polite=True)
 BLOCKED: Final = Decision("block", NOTHING)
 
 
-def evaluate(ruleset: Ruleset, watcher: str, sphere: str | None, now: float) -> Decision:
-    """What the rules say of a watcher: his AOR, "" where nobody knows who he is.
-
-    ``sphere`` is that of the presentity, None where it is undefined.  Without a matching rule,
-    or without an action in any, the default is ``block`` (RFC 5025 §3.2.1).
-    """
-    return combined(matching(ruleset, watcher, sphere, now))
-
-
 def combined(rules: Sequence[Rule]) -> Decision:
-    """What matching rules say together (RFC 4745 §10.2)."""
+    """What matching rules say together (RFC 4745 §10.2).
+
+    Without any, or without an action in any, the default is ``block`` (RFC 5025 §3.2.1).
+    """
     # "For integer, real-valued and date-time permissions, the resulting permission is the
     # maximum value across the permission values in the matching set of rules."
     handling = SubHandling.BLOCK
@@ -102,7 +95,11 @@ def combined(rules: Sequence[Rule]) -> Decision:
 
 
 def matching(ruleset: Ruleset, watcher: str, sphere: str | None, now: float) -> list[Rule]:
-    """The rules all of whose conditions are TRUE; one without conditions always matches."""
+    """The rules all of whose conditions are TRUE; one without conditions always matches.
+
+    ``watcher`` is his AOR, "" where nobody knows who he is; ``sphere`` is that of the presentity,
+    None where it is undefined.
+    """
     found = []
     for rule in ruleset.rules:
         for condition in rule.conditions:

@@ -20,7 +20,8 @@ from tests.bench.load import LoadError
 from tests.bench.messages import SubscribeTemplate
 from tests.bench.provision import Put, create_users, put, put_rules
 from tests.bench.served import Served, ServerError
-from tests.bench.started import directory_of, free_port, started, telling_server
+from tests.bench.started import directory_of, started, telling_server
+from tests.ports import free_port
 
 __all__ = ["Figures", "Scale", "measure_lists", "measure_singles"]
 

@@ -13,7 +13,6 @@ from tests.bench.provision import create_users, emptied, put_rules
 from tests.bench.served import Served
 from tests.bench.started import (
     directory_of,
-    free_port,
     open_server,
     running,
     sockets_made,
@@ -21,6 +20,7 @@ from tests.bench.started import (
 )
 from tests.bench.streams import Streams
 from tests.net.doubles import Authority
+from tests.ports import free_port
 
 __all__ = ["prepared", "subscribing"]
 

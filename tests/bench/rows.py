@@ -10,8 +10,9 @@ from tests.bench.load import Load, Operation
 from tests.bench.measured import measure, stretch
 from tests.bench.operations import Publish, Register
 from tests.bench.prepared import prepared, subscribing
-from tests.bench.started import directory_of, free_port, running, sockets_made
+from tests.bench.started import directory_of, running, sockets_made
 from tests.bench.xcap import DocumentPut, ElementPut, Get, clients
+from tests.ports import free_port
 
 __all__ = ["ROWS", "run_bare", "run_memory", "run_row", "run_rules", "run_xcap"]
 

@@ -28,8 +28,9 @@ from tests.bench.operations import Publish, Register, Subscribe
 from tests.bench.provision import create_users
 from tests.bench.report import environment
 from tests.bench.served import Served, ServerError
-from tests.bench.started import directory_of, free_port, open_server, running, sockets_made
+from tests.bench.started import directory_of, open_server, running, sockets_made
 from tests.bench.streams import Streams
+from tests.ports import free_port
 
 __all__ = ["Figures", "Scale", "measure", "report"]
 

@@ -1,8 +1,6 @@
 """A server that a benchmark starts: with which settings, on which ports, until when."""
 
-import random
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,32 +15,12 @@ from tests.bench.served import Served, ServerError, twistd
 
 __all__ = [
     "directory_of",
-    "free_port",
     "open_server",
     "running",
     "sockets_made",
     "started",
     "telling_server",
 ]
-
-
-def free_port() -> int:
-    """A port that neither UDP nor TCP uses on the loopback interface now.
-
-    It is below those that the system gives to sockets that want any port.
-    """
-    while True:
-        port = random.randrange(10_240, 32_768)
-        with (
-            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream,
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram,
-        ):
-            try:
-                stream.bind(("127.0.0.1", port))
-                datagram.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 @contextmanager

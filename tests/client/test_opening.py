@@ -13,7 +13,7 @@ from simplestack.net.network import Network
 from simplestack.sip.uri import parse_uri
 from simplestack.transaction.layer import TransactionLayer
 from tests.asynchronous import asynchronous
-from tests.peers.running import free_port
+from tests.ports import free_port
 from tests.wire import Counting
 
 reactor: Any = installed

@@ -12,7 +12,8 @@ from threading import Timer
 from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.command.arguments import PASSWORD
-from tests.peers.running import DOMAIN, ROOT, Running, environment, free_port
+from tests.peers.running import DOMAIN, ROOT, Running, environment
+from tests.ports import free_port
 
 #: Whoever runs the tests in the background may have SIGINT ignored, which programs inherit.
 PROGRAM = """

@@ -34,7 +34,7 @@ from simplestack.store.credentials import CredentialTable
 from tests.app.sockets import StackCase
 from tests.asynchronous import asynchronous
 from tests.net.doubles import Authority
-from tests.peers.running import free_port
+from tests.ports import free_port
 
 reactor: Any = installed
 Work = Callable[[Session], Coroutine[Any, Any, int]]

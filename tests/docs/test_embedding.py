@@ -12,7 +12,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.peers.running import free_port
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = (

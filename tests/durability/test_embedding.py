@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 from simplestack.app.settings import Settings, SettingsError
 from simplestack.app.stack import Stack
 from simplestack.app.tap import makeStack
-from tests.peers.running import free_port
+from tests.ports import free_port
 
 
 class EmbeddingTests(TestCase):

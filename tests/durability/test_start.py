@@ -13,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.doubles import Authority
 from tests.peers.probe import Probe
-from tests.peers.running import ROOT, Running, environment, free_port, twistd
+from tests.peers.running import ROOT, Running, environment, twistd
+from tests.ports import free_port
 
 
 class MistakeTests(SynchronousTestCase):

@@ -27,7 +27,7 @@ from simplestack.transaction.layer import TransactionLayer
 from simplestack.transaction.server import ServerTransaction
 from tests.asynchronous import asynchronous
 from tests.net.doubles import Authority
-from tests.peers.running import free_port
+from tests.ports import free_port
 
 reactor: Any = installed
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.peers.requirement import required
-from tests.peers.running import DOMAIN, free_port
+from tests.peers.running import DOMAIN
+from tests.ports import free_port
 
 __all__ = ["Baresip"]
 

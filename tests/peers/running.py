@@ -1,16 +1,13 @@
 """The service as an operator runs it: a ``twistd`` of its own in a directory of its own."""
 
 import os
-import random
 import re
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from pathlib import Path
 from threading import Thread
 from typing import IO, Any
@@ -19,8 +16,9 @@ from simplestack.app.control import ask
 from simplestack.command.user import credential
 from simplestack.sip.uri import parse_uri
 from simplestack.store.credentials import CredentialTable
+from tests.ports import free_port
 
-__all__ = ["DOMAIN", "Running", "free_port", "twistd"]
+__all__ = ["DOMAIN", "Running", "twistd"]
 
 #: The root of the checkout, from where ``simplestack`` is imported.
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,28 +36,6 @@ from simplestack.app.tap import Daemon, makeStack
 application = Application("simplestack")
 Daemon(makeStack(Settings(**{settings!r}))).setServiceParent(application)
 """
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that is free for UDP and for TCP now.
-
-    It is below those that the system gives to sockets that want any port: tests that run at the
-    same time have many of these, and one of them could be had before the server that is to
-    have this one has started.
-    """
-    for _ in range(100):
-        port = random.randrange(10_240, 32_768)
-        with (
-            closing(socket.socket()) as stream,
-            closing(socket.socket(type=socket.SOCK_DGRAM)) as datagram,
-        ):
-            try:
-                stream.bind(("127.0.0.1", port))
-                datagram.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no port is free")
 
 
 def environment() -> dict[str, str]:

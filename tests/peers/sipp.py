@@ -4,7 +4,8 @@ import subprocess
 from pathlib import Path
 
 from tests.peers.requirement import required
-from tests.peers.running import DOMAIN, free_port
+from tests.peers.running import DOMAIN
+from tests.ports import free_port
 
 __all__ = ["Sipp"]
 

@@ -6,8 +6,16 @@ from simplestack.documents import namespaces as ns
 from simplestack.documents.pidf import Device, Person, Presence, Tuple, closed, parse_presence
 from simplestack.documents.presrules import parse_ruleset
 from simplestack.interfaces import Decision
-from simplestack.roles.rules import BLOCKED, EVERYTHING, NOTHING, POLITE, Permissions, permitted
-from simplestack.roles.rules import evaluate as evaluated
+from simplestack.roles.rules import (
+    BLOCKED,
+    EVERYTHING,
+    NOTHING,
+    POLITE,
+    Permissions,
+    combined,
+    matching,
+    permitted,
+)
 from tests.roles.fakes import ALICE, BOB
 
 BOB_ALONE = '<cp:identity><cp:one id="sip:bob@example.com"/></cp:identity>'
@@ -38,7 +46,7 @@ def decide(
     *rules: str, watcher: str = BOB, sphere: str | None = None, now: float = 0.0
 ) -> Decision:
     """What the rules say of Bob, or of another watcher."""
-    return evaluated(parse_ruleset(ruleset(*rules)), watcher, sphere, now)
+    return combined(matching(parse_ruleset(ruleset(*rules)), watcher, sphere, now))
 
 
 def handling(conditions: str | None, watcher: str = BOB, **more: object) -> str:

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.documents.pidf import Presence
 from simplestack.documents.presrules import parse_ruleset
-from simplestack.roles.rules import Permissions, evaluate, permitted
+from simplestack.roles.rules import Permissions, combined, matching, permitted
 from tests.roles.test_rules import DOCUMENT, components, rule, ruleset
 
 WATCHERS = ("sip:bob@example.com", "sip:Bob@example.com", "sip:bob@example.co", "tel:+123", "")
@@ -165,7 +165,7 @@ def seen(
 ) -> tuple[str, Presence]:
     """What the rules make of a watcher, and what he sees."""
     document = ruleset(*[each.xml(f"r{place}") for place, each in enumerate(given_rules)])
-    decision = evaluate(parse_ruleset(document), watcher, sphere, float(now))
+    decision = combined(matching(parse_ruleset(document), watcher, sphere, float(now)))
     assert isinstance(decision.permissions, Permissions)
     return decision.handling, permitted(DOCUMENT, decision.permissions)
 

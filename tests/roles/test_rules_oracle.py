@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.documents.pidf import parse_presence
 from simplestack.documents.presrules import parse_ruleset
-from simplestack.roles.rules import Permissions, evaluate, permitted
+from simplestack.roles.rules import Permissions, combined, matching, permitted
 from tests.documents.examples import meaning
 from tests.roles.oracle import HANDLINGS, INPUTS, SHOWS, handling_of, shown_of
 
@@ -208,7 +208,7 @@ def fast(
     rules: bytes, document: bytes, watcher: str, sphere: str | None, now: float
 ) -> tuple[str, bytes]:
     """What the service makes of them."""
-    decision = evaluate(parse_ruleset(rules), watcher, sphere, now)
+    decision = combined(matching(parse_ruleset(rules), watcher, sphere, now))
     assert isinstance(decision.permissions, Permissions)
     return decision.handling, permitted(parse_presence(document), decision.permissions).to_bytes()
 

@@ -28,7 +28,7 @@ from simplestack.stone.sink import running_sink
 from tests.bench.account import Account
 from tests.bench.provision import create_users
 from tests.bench.served import Served, twistd
-from tests.bench.started import free_port
+from tests.ports import free_port
 
 _SMALL: dict[str, Any] = {
     "presentities": 8,
