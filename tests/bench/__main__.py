@@ -41,6 +41,12 @@ def _arguments() -> argparse.ArgumentParser:
         + "; those that compare transports, databases and sizes are measured where they are named",
     )
     add("--seconds", type=float, default=5.0, help="how long each row is measured (%(default)s)")
+    add(
+        "--rounds",
+        type=int,
+        default=5,
+        help="turns that it has, by turns with what it is compared with (%(default)s)",
+    )
     add("--warm", type=float, default=2.0, help="warm-up before, in seconds (%(default)s)")
     add("--users", type=int, default=500, help="users with credentials (%(default)s)")
     add("--window", type=int, help="requests in flight, in place of each row's own")
@@ -104,11 +110,17 @@ def main() -> int:
     chosen = _chosen(options.only)
     if not chosen:
         parser.error(f"no row is called {', '.join(options.only)}")
-    if options.users < 200 or options.seconds <= 0 or options.subscriptions < 2:
-        parser.error("at least 200 users, 2 subscriptions and some time are needed")
+    if (
+        options.users < 200
+        or options.seconds <= 0
+        or options.subscriptions < 2
+        or options.rounds < 1
+    ):
+        parser.error("at least 200 users, 2 subscriptions, a round and some time are needed")
     plan = Plan(
         seconds=options.seconds,
         warm=options.warm,
+        rounds=options.rounds,
         users=options.users,
         window=options.window,
         algorithm=options.algorithm,

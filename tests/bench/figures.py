@@ -1,12 +1,14 @@
 """What a row is, how it is to be measured, and the figures of it."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import NamedTuple
 
 from tests.bench.served import Memory
 
-__all__ = ["Figures", "MemoryFigures", "Plan", "Row", "mean"]
+__all__ = ["Figures", "MemoryFigures", "Plan", "Row", "typical"]
 
 
 class Row(NamedTuple):
@@ -31,6 +33,8 @@ class Plan:
 
     seconds: float = 5.0
     warm: float = 2.0
+    #: Turns that the two have that are compared; all together take ``seconds``, for each of them.
+    rounds: int = 5
     users: int = 500
     window: int | None = None
     algorithm: str | None = None
@@ -72,13 +76,18 @@ class Figures(NamedTuple):
     algorithm: str
     window: int
     profile: str | None = None
-    #: How far two measurements lie apart that were made one, as a part of the lower.
-    spread: float = 0.0
+    #: Of each round, the CPU of an operation as a multiple of that of what it is compared with.
+    multiples: tuple[float, ...] = ()
 
     @property
     def rate(self) -> float:
         """Operations per second."""
         return self.operations / self.seconds
+
+    @property
+    def multiple(self) -> float:
+        """The median of the multiples."""
+        return median(self.multiples)
 
 
 class MemoryFigures(NamedTuple):
@@ -104,30 +113,29 @@ class MemoryFigures(NamedTuple):
         return Memory(*((b - a) // count for a, b in zip(self.half, self.settled, strict=True)))
 
 
-def mean(first: Figures, second: Figures) -> Figures:
-    """Two measurements as one; the speed of a machine may change while it is measured."""
-    operations = first.operations + second.operations
-    seconds = first.seconds + second.seconds
+def typical(rounds: Sequence[Figures]) -> Figures:
+    """Several rounds at one server as one: the median of what an operation took, the sum of the rest."""
+    seconds = sum(each.seconds for each in rounds)
 
-    def weighed(one: float, other: float) -> float:
-        return (one * first.operations + other * second.operations) / operations
+    def shared(name: str) -> float:
+        return sum(float(getattr(each, name)) * each.seconds for each in rounds) / seconds
 
-    def shared(one: float, other: float) -> float:
-        return (one * first.seconds + other * second.seconds) / seconds
+    def total(name: str) -> int:
+        return sum(int(getattr(each, name)) for each in rounds)
 
-    return first._replace(
-        operations=operations,
+    return rounds[0]._replace(
+        operations=total("operations"),
         seconds=seconds,
-        server_us=weighed(first.server_us, second.server_us),
-        generator_us=weighed(first.generator_us, second.generator_us),
-        server_busy=shared(first.server_busy, second.server_busy),
-        generator_busy=shared(first.generator_busy, second.generator_busy),
-        others_busy=shared(first.others_busy, second.others_busy),
-        notifications=first.notifications + second.notifications,
-        lost=first.lost + second.lost,
-        dropped=first.dropped + second.dropped,
-        repeated=first.repeated + second.repeated,
-        strays=first.strays + second.strays,
-        challenged=first.challenged + second.challenged,
-        spread=abs(first.server_us - second.server_us) / min(first.server_us, second.server_us),
+        server_us=median([each.server_us for each in rounds]),
+        generator_us=median([each.generator_us for each in rounds]),
+        server_busy=shared("server_busy"),
+        generator_busy=shared("generator_busy"),
+        others_busy=shared("others_busy"),
+        notifications=total("notifications"),
+        lost=total("lost"),
+        dropped=total("dropped"),
+        repeated=total("repeated"),
+        strays=total("strays"),
+        challenged=total("challenged"),
+        failures=dict(sum([Counter(each.failures) for each in rounds], Counter[str]())),
     )

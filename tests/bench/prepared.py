@@ -8,9 +8,9 @@ from pathlib import Path
 from tests.bench.account import DOMAIN, Account, accounts_of
 from tests.bench.figures import Plan, Row
 from tests.bench.load import Load, Operation, Sockets
+from tests.bench.measured import Side
 from tests.bench.operations import Publish, Register, Subscribe
 from tests.bench.provision import create_users, emptied, put_rules
-from tests.bench.served import Served
 from tests.bench.started import (
     directory_of,
     open_server,
@@ -48,7 +48,7 @@ def _listen(directory: Path, port: int, transport: str, stream: int) -> list[str
 @contextmanager
 def prepared(
     plan: Plan, row: Row, profile: Path | None = None, rules: int = 2, transport: str = "udp"
-) -> Iterator[tuple[Served, Load, Operation, list[Account]]]:
+) -> Iterator[tuple[Side, list[Account]]]:
     """The row's server, with everything in it that the row goes out from.
 
     Each presentity has so many ``rules``: 2, 20 or none, on a server that lets everybody watch.
@@ -80,13 +80,19 @@ def prepared(
                 load = Load(channel)
                 window = min(row.window, 50)
                 served.xcap = xcap
+
+                def made(operation: Operation) -> tuple[Side, list[Account]]:
+                    algorithm = accounts[0].algorithm
+                    asked = plan.window or row.window
+                    return Side(load, operation, asked, served, algorithm), accounts
+
                 register = Register(accounts, channel.hosts, channel.token)
                 if row.method == "XCAP":
-                    yield served, load, register, accounts
+                    yield made(register)
                     return
                 if row.method == "REGISTER":
                     load.perform(register, window, len(accounts), 60 + len(accounts) / 500)
-                    yield served, load, register, accounts
+                    yield made(register)
                     return
                 owners = accounts[: row.presentities]
                 if plan.put_rules and rules:
@@ -98,9 +104,9 @@ def prepared(
                 subscribe = subscribing(load, publish, accounts, channel)
                 if row.method == "PUBLISH":
                     load.perform(subscribe, window, len(owners) * row.watchers, limit)
-                    yield served, load, publish, accounts
+                    yield made(publish)
                 else:
                     # Every watcher gets his nonce before anything is measured.
                     rounds = -(-len(accounts) // len(owners))
                     load.perform(subscribe, window, len(owners) * rounds, limit)
-                    yield served, load, subscribe, accounts
+                    yield made(subscribe)

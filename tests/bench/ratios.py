@@ -2,13 +2,13 @@
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from tests.bench.figures import Figures, Plan, Row, mean
+from tests.bench.figures import Figures, Plan, Row
 from tests.bench.load import LoadError
-from tests.bench.measured import measure
+from tests.bench.measured import Side, compare, measure
 from tests.bench.prepared import prepared
 from tests.store.cluster import Cluster, programs
 
@@ -68,47 +68,48 @@ def _cluster() -> Iterator[str]:
         cluster.remove()
 
 
-def _once(plan: Plan, row: Row, transport: str = "udp", rules: int = 2) -> Figures:
-    window = plan.window or row.window
-    with prepared(plan, row, rules=rules, transport=transport) as made:
-        served, load, operation, accounts = made
-        if row.name.startswith("growth"):
-            # Once round everybody, so that all know whatever is remembered of them.
-            load.perform(operation, window, plan.users, 60 + plan.users / 200)
-        figures = measure(plan, load, operation, window, served, None)
-        return figures._replace(algorithm=accounts[0].algorithm)
+@contextmanager
+def _other(plan: Plan, row: Row) -> Iterator[tuple[Side, Side]]:
+    """What a row is compared with, and the row itself, both prepared."""
+    if plan.store:
+        raise LoadError("two servers are compared, which can't share a database: leave --store out")
+    kind = row.name.partition("-")[0]
+    with ExitStack() as made:
+        if kind == "growth":
+            sides = []
+            for users in (_FEW, plan.many):
+                sized = replace(plan, users=users), row._replace(presentities=users)
+                side, _ = made.enter_context(prepared(*sized, rules=0))
+                # Once round everybody, so that all know whatever is remembered of them.
+                side.load.perform(side.operation, side.window, users, 60 + users / 200)
+                sides.append(side)
+            few, many = sides
+            yield few, many
+            return
+        other, _ = made.enter_context(prepared(plan, row))
+        if kind == "postgresql":
+            plan = replace(plan, store=made.enter_context(_cluster()))
+            kind = "udp"
+        yield other, made.enter_context(prepared(plan, row, transport=kind))[0]
 
 
 def run_ratio(plan: Plan, row: Row) -> tuple[Figures, Figures]:
-    """Measure what a row is compared with, before and after, and in between the row itself."""
-    kind = row.name.partition("-")[0]
-    if kind == "growth":
-        few, many = (
-            (replace(plan, users=users), row._replace(presentities=users))
-            for users in (_FEW, plan.many)
-        )
-        first = _once(*few, rules=0)
-        measured = _once(*many, rules=0)
-        return mean(first, _once(*few, rules=0)), measured
-    first = _once(plan, row)
-    if kind == "postgresql":
-        with _cluster() as url:
-            measured = _once(replace(plan, store=url), row)
-    else:
-        measured = _once(plan, row, kind)
-    return mean(first, _once(plan, row)), measured
+    """Measure a row beside what it is compared with."""
+    with _other(plan, row) as (other, side):
+        return compare(plan, other, side)
 
 
 def run_profiled(plan: Plan, row: Row) -> Figures:
     """Measure a row of TCP or TLS under the profiler, and nothing beside it."""
     profile = Path(tempfile.mkdtemp(prefix="simplestack-profile-")) / f"{row.name}.pstats"
     kind = row.name.partition("-")[0]
-    with prepared(plan, row, profile, transport=kind) as (served, load, operation, _):
-        figures = measure(plan, load, operation, plan.window or row.window, served, profile)
-    return figures._replace(profile=str(profile))
+    with prepared(plan, row, profile, transport=kind) as (side, _):
+        return measure(plan, side, profile)
 
 
 def run_core(plan: Plan, row: Row) -> Figures:
     """Measure a server that has one core, and no more, for all its threads."""
     cpus = plan.server_cpus
-    return _once(replace(plan, server_cpus={min(cpus)} if cpus else {0}), row)
+    plan = replace(plan, server_cpus={min(cpus)} if cpus else {0})
+    with prepared(plan, row) as (side, _):
+        return measure(plan, side)

@@ -29,7 +29,7 @@ _FULL = 0.9
 
 #: The part of a core that others may use without a word.
 _DISTURBED = 0.15
-#: The part by which two measurements of the bare responder may differ without a word.
+#: The part by which the multiples of two rounds may differ without a word.
 _UNSTEADY = 0.15
 
 _LINE = "{:<30} {:>8} {:>9} {:>9} {:>7} {:>7}  {:<4} {:>9} {:>6} {:>6}"
@@ -73,7 +73,7 @@ def row_lines(row: Row, bare: Figures | None, server: Figures, name: str = "serv
     """The row, and below it whatever must be known to read it rightly."""
     times = verdict = ""
     if bare is not None:
-        multiple = server.server_us / bare.server_us
+        multiple = server.multiple
         times = f"{multiple:.1f} ×"
         verdict = "yes" if multiple <= row.target else "NO"
     lines = [
@@ -111,7 +111,7 @@ def row_lines(row: Row, bare: Figures | None, server: Figures, name: str = "serv
 
 def ratio_lines(row: Row, other: Figures, figures: Figures, what: str) -> list[str]:
     """A row whose target is a multiple of the same at another server: without rules, over UDP."""
-    multiple = figures.server_us / other.server_us
+    multiple = figures.multiple
     line = _LINE.format(
         row.title,
         f"{figures.rate:,.0f}",
@@ -186,10 +186,11 @@ def _incidents(figures: Figures) -> list[str]:
             f"other processes used {figures.others_busy:.0%} of a core meanwhile: measure again "
             f"on an idle machine"
         )
-    if figures.spread > _UNSTEADY:
+    multiples = figures.multiples
+    if multiples and max(multiples) > min(multiples) * (1 + _UNSTEADY):
         said.append(
-            f"it took {figures.spread:.0%} more CPU once than the other time, before and after "
-            f"the server: the speed of the machine changes, measure longer or again"
+            f"{min(multiples):.2f} to {max(multiples):.2f} × in {len(multiples)} rounds: the speed "
+            f"of the machine changes"
         )
     return said + [f"{count:,} × {what}" for what, count in figures.failures.items()]
 
@@ -232,7 +233,7 @@ def to_json(
             "title": row.title,
             "at_most": row.target,
             # Of the bare responder; of the row of rules, of the same without rules.
-            "multiple": None if bare is None else server.server_us / bare.server_us,
+            "multiple": None if bare is None else server.multiple,
             "server": figures_of(server),
             "bare": figures_of(bare),
         }

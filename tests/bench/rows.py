@@ -2,12 +2,14 @@
 
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.bench.account import DOMAIN, accounts_of
-from tests.bench.figures import Figures, MemoryFigures, Plan, Row, mean
+from tests.bench.figures import Figures, MemoryFigures, Plan, Row
 from tests.bench.load import Load, Operation
-from tests.bench.measured import measure, stretch
+from tests.bench.measured import Side, compare, measure, stretch
 from tests.bench.operations import Publish, Register
 from tests.bench.prepared import prepared, subscribing
 from tests.bench.started import directory_of, running, sockets_made
@@ -33,9 +35,9 @@ ROWS = (
 )
 
 
-def run_bare(plan: Plan, row: Row) -> Figures:
-    """The row at the bare responder: the same requests by the same generator."""
-    window = plan.window or row.window
+@contextmanager
+def _bare(plan: Plan, row: Row) -> Iterator[Side]:
+    """The bare responder, asked the same by the same generator."""
     with directory_of(False) as directory, sockets_made() as sockets:
         accounts = accounts_of(plan.users, preferred=plan.algorithm)
         for account in accounts:
@@ -57,38 +59,36 @@ def run_bare(plan: Plan, row: Row) -> Figures:
                 operation = publish
                 if row.method == "SUBSCRIBE":
                     operation = subscribing(load, publish, accounts, sockets)
-            figures = measure(plan, load, operation, window, served, None)
-    return figures._replace(algorithm=accounts[0].algorithm)
+            window = plan.window or row.window
+            yield Side(load, operation, window, served, accounts[0].algorithm)
+
+
+def run_bare(plan: Plan, row: Row) -> Figures:
+    """Measure the bare responder alone."""
+    with _bare(plan, row) as bare:
+        return measure(plan, bare)
 
 
 def run_row(plan: Plan, row: Row) -> tuple[Figures | None, Figures]:
-    """Measure the server, and the bare responder before and after it."""
-    window = plan.window or row.window
-    bare = run_bare(plan, row) if plan.bare and not plan.profile else None
-    profile = None
-    if plan.profile:
-        profile = Path(tempfile.mkdtemp(prefix="simplestack-profile-")) / f"{row.name}.pstats"
-    with prepared(plan, row, profile) as (served, load, operation, accounts):
-        figures = measure(plan, load, operation, window, served, profile)
-        algorithm = accounts[0].algorithm
-    if bare is not None:
-        bare = mean(bare, run_bare(plan, row))
-    return bare, figures._replace(
-        algorithm=algorithm, profile=None if profile is None else str(profile)
-    )
+    """Measure the server, beside the bare responder where that is wanted."""
+    if plan.profile or not plan.bare:
+        profile = None
+        if plan.profile:
+            profile = Path(tempfile.mkdtemp(prefix="simplestack-profile-")) / f"{row.name}.pstats"
+        with prepared(plan, row, profile) as (side, _):
+            return None, measure(plan, side, profile)
+    with _bare(plan, row) as bare, prepared(plan, row) as (side, _):
+        return compare(plan, bare, side)
 
 
 def run_rules(plan: Plan, row: Row) -> tuple[Figures, Figures]:
-    """Measure the server without rules before and after, and in between with twenty."""
+    """Measure a server with twenty rules for each user, beside one without rules."""
     publish = row._replace(method="PUBLISH")
-    window = plan.window or row.window
-    measured = []
-    for rules in (0, 20, 0):
-        with prepared(plan, publish, rules=rules) as (served, load, operation, accounts):
-            figures = measure(plan, load, operation, window, served, None)
-            measured.append(figures._replace(algorithm=accounts[0].algorithm))
-    before, ruled, after = measured
-    return mean(before, after), ruled
+    with (
+        prepared(plan, publish, rules=0) as (without, _),
+        prepared(plan, publish, rules=20) as (ruled, _),
+    ):
+        return compare(plan, without, ruled)
 
 
 _REQUESTS = {"GET": Get, "PUT": DocumentPut, "ELEMENT": ElementPut}
@@ -99,19 +99,18 @@ def run_xcap(plan: Plan, row: Row) -> Figures:
     profile = None
     if plan.profile:
         profile = Path(tempfile.mkdtemp(prefix="simplestack-profile-")) / f"{row.name}.pstats"
-    window = plan.window or row.window
     requests = _REQUESTS[row.method]()
     with (
-        prepared(plan, row._replace(method="XCAP"), profile) as (served, _, _, accounts),
-        clients(accounts[:window], served.xcap) as documents,
+        prepared(plan, row._replace(method="XCAP"), profile) as (side, accounts),
+        clients(accounts[: side.window], side.served.xcap) as documents,
     ):
         documents.perform(requests, plan.warm)
         done = documents.done
-        with stretch(served, profile) as cost:
+        with stretch(side.served, profile) as cost:
             documents.perform(requests, plan.seconds)
         done = documents.done - done
         algorithm = documents.clients[0].account.algorithm
-    return cost.figures(done, window)._replace(
+    return cost.figures(done, side.window)._replace(
         algorithm=algorithm, profile=None if profile is None else str(profile)
     )
 
@@ -122,9 +121,9 @@ def run_memory(plan: Plan, row: Row) -> MemoryFigures:
     Each time it waits until the transactions of the requests are gone: over UDP timer J keeps an
     answered one for 32 seconds (RFC 3261 §17.2.2).
     """
-    window = plan.window or row.window
     half = plan.subscriptions // 2
-    with prepared(plan, row) as (served, load, operation, _):
+    with prepared(plan, row) as (side, _):
+        load, operation, window, served, _ = side
         load.idle(plan.settle)
         before = served.memory()
         load.perform(operation, window, half, 300)
