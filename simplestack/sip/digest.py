@@ -11,6 +11,7 @@ import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from simplestack.sip.fields import Challenge, Credentials
 from simplestack.sip.grammar import quote
@@ -32,7 +33,7 @@ __all__ = [
     "verify",
 ]
 
-_HASHES = {"SHA-512-256": "sha512_256", "SHA-256": "sha256", "MD5": "md5"}
+_HASHES: Final = {"SHA-512-256": "sha512_256", "SHA-256": "sha256", "MD5": "md5"}
 
 
 def _available() -> dict[str, hashlib._Hash]:
@@ -45,9 +46,9 @@ def _available() -> dict[str, hashlib._Hash]:
     return hashes
 
 
-_HASHERS = _available()
+_HASHERS: Final = _available()
 
-ALGORITHMS: tuple[str, ...] = tuple(_HASHERS)
+ALGORITHMS: Final[tuple[str, ...]] = tuple(_HASHERS)
 """SHA-512-256, SHA-256 and MD5, in this order of preference; what the Python at hand lacks is left out."""
 
 
@@ -67,7 +68,7 @@ def _ha2(algorithm: str) -> Callable[[str], str]:
 
 
 # A client sends the same method and URI again and again.
-_HA2 = {algorithm: _ha2(algorithm) for algorithm in ALGORITHMS}
+_HA2: Final = {algorithm: _ha2(algorithm) for algorithm in ALGORITHMS}
 
 
 def ha1(algorithm: str, user: str, realm: str, password: str) -> str:
@@ -239,13 +240,13 @@ class NonceState(enum.Enum):
     """Not ours."""
 
 
-NONCE_RANDOM_LENGTH = 11
-_TIME_LENGTH = 6
-_MAC_LENGTH = 16
-_OCTETS = _TIME_LENGTH + NONCE_RANDOM_LENGTH + _MAC_LENGTH
-_NONCE_LENGTH = _OCTETS * 4 // 3
-_WINDOW = 64
-_WINDOW_MASK = (1 << _WINDOW) - 1
+NONCE_RANDOM_LENGTH: Final = 11
+_TIME_LENGTH: Final = 6
+_MAC_LENGTH: Final = 16
+_OCTETS: Final = _TIME_LENGTH + NONCE_RANDOM_LENGTH + _MAC_LENGTH
+_NONCE_LENGTH: Final = _OCTETS * 4 // 3
+_WINDOW: Final = 64
+_WINDOW_MASK: Final = (1 << _WINDOW) - 1
 
 
 class _Window:

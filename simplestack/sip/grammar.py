@@ -9,7 +9,7 @@ atomic group, `(?>(?:...)*)`: before Python 3.11.5 `(?:...)*+` matches what it s
 from __future__ import annotations
 
 import re
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from simplestack.sip.errors import SIPError
 
@@ -33,33 +33,44 @@ __all__ = [
 Params: TypeAlias = tuple[tuple[str, str | None], ...]
 """Parameters in order: lower-case name, and the value as written, quotes included."""
 
-TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]"
+TOKEN: Final = r"[A-Za-z0-9\-.!%*_+`'~]"
 """A character of `token`."""
 
-QUOTED = r'"(?>(?:[^"\\\x00-\x08\x0a-\x1f\x7f]++|\\[^\r\n])*)"'
+QUOTED: Final = r'"(?>(?:[^"\\\x00-\x08\x0a-\x1f\x7f]++|\\[^\r\n])*)"'
 """A `quoted-string`: control characters stand only in a quoted-pair."""
 
 # gen-value is a token, a host or a quoted string. Beyond it we take characters that phones
 # write unquoted and that no rule reads as a separator.
-_VALUE = r"[A-Za-z0-9\-.!%*_+`'~\[\]:/@=&$?#^|{}]"
+_VALUE: Final = r"[A-Za-z0-9\-.!%*_+`'~\[\]:/@=&$?#^|{}]"
 
 # What most parameters are called, as most write it.
-_NAMES = frozenset(
+_NAMES: Final = frozenset(
     ["alias", "branch", "expires", "id", "lr", "ob", "q", "received", "reg-id", "rport", "tag"]
 ).union(["transport", "ttl", "user", "+sip.instance"])
-# A table that leaves alone what stands in a list of parameters that has nothing quoted.
-_PLAIN = bytes(
-    [code if re.fullmatch(_VALUE + "|;", chr(code)) and code < 128 else 0 for code in range(256)]
-)
-_is_token = re.compile(TOKEN + "+").fullmatch
-_find_params = re.compile(
+
+
+def _table(characters: str) -> bytes:
+    """What leaves alone octets that the pattern matches, and none of the others."""
+    plain = re.compile(characters)
+    table = bytearray(256)
+    table[0] = 1
+    for code in range(1, 128):
+        if plain.fullmatch(chr(code)):
+            table[code] = code
+    return bytes(table)
+
+
+#: What stands in a list of parameters that has nothing quoted.
+_PLAIN: Final = _table(_VALUE + "|;")
+_TOKEN: Final = _table(TOKEN)
+_find_params: Final = re.compile(
     rf"[ \t]*+;[ \t]*+({TOKEN}++)[ \t]*+(?:=[ \t]*+({QUOTED}|{_VALUE}++))?|(.+)", re.DOTALL
 ).findall
-_folds = re.compile(r"\r\n[ \t]+").sub
-_quoted_pair = re.compile(r"\\(.)", re.DOTALL)
-_to_escape = re.compile(r'["\\\x00-\x08\x0b\x0c\x0e-\x1f\x7f]')
-_list_parts = re.compile(rf'{QUOTED}|<[^<>]*+>|[^,"<(]++|(,)|(\()|.', re.DOTALL)
-_comment_part = re.compile(rf"{QUOTED}|[^()\"\\]++|\\.|(\()|(\))|.", re.DOTALL)
+_folds: Final = re.compile(r"\r\n[ \t]+").sub
+_quoted_pair: Final = re.compile(r"\\(.)", re.DOTALL)
+_to_escape: Final = re.compile(r'["\\\x00-\x08\x0b\x0c\x0e-\x1f\x7f]')
+_list_parts: Final = re.compile(rf'{QUOTED}|<[^<>]*+>|[^,"<(]++|(,)|(\()|.', re.DOTALL)
+_comment_part: Final = re.compile(rf"{QUOTED}|[^()\"\\]++|\\.|(\()|(\))|.", re.DOTALL)
 
 
 def bad(text: str) -> SIPError:
@@ -69,7 +80,10 @@ def bad(text: str) -> SIPError:
 
 def is_token(text: str) -> bool:
     """Whether the text is a `token`."""
-    return _is_token(text) is not None
+    if not text.isascii():
+        return False
+    data = text.encode("ascii")
+    return data != b"" and data.translate(_TOKEN) == data
 
 
 def unfold(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import NoReturn, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 from mypy_extensions import mypyc_attr
 
@@ -28,12 +28,12 @@ from simplestack.sip.fields import (
     parse_cseq,
     parse_date,
     parse_disposition,
+    parse_end,
     parse_entity_tag,
     parse_event,
     parse_expires,
     parse_max_forwards,
     parse_media_type,
-    parse_name_addr,
     parse_name_addrs,
     parse_retry_after,
     parse_subscription_state,
@@ -50,6 +50,9 @@ __all__ = ["HeaderFields"]
 
 T = TypeVar("T")
 
+#: How the lines begin that are looked for in each response.
+_MARKS: Final = {name: f"\r\n{name}: " for name in ("Via", "CSeq")}
+
 
 def _missing(name: str) -> NoReturn:
     raise SIPError(400, text=f"{name} is missing")
@@ -64,7 +67,16 @@ class HeaderFields:
     a field is missing that every message has.
     """
 
-    __slots__ = ("_cseq", "_headers", "_top_via", "_unread")
+    __slots__ = (
+        "_call_id",
+        "_contacts",
+        "_cseq",
+        "_from",
+        "_headers",
+        "_to",
+        "_top_via",
+        "_unread",
+    )
 
     def __init__(self, headers: dict[str, list[str]]) -> None:
         self._headers = headers
@@ -74,10 +86,18 @@ class HeaderFields:
         # What they say is in hardly another message, so these are kept where they were read.
         self._top_via: Via | None = None
         self._cseq: CSeq | None = None
+        self._from: NameAddr | None = None
+        self._to: NameAddr | None = None
+        self._call_id = ""
+        self._contacts: tuple[NameAddr, ...] | None = None
 
     @property
     def headers(self) -> dict[str, list[str]]:
-        """The raw values by canonical name."""
+        """The raw values by canonical name.
+
+        What some of them say is kept once it was read: of a message that somebody has looked at
+        they are changed by the methods.
+        """
         if self._unread:
             self._headers = _divided(self._unread)
             self._unread = ""
@@ -98,18 +118,20 @@ class HeaderFields:
 
     def set(self, name: str, value: str) -> None:
         """Give a header field this one value."""
-        self._top_via = self._cseq = None
+        self._top_via = None
+        self._forget()
         self.headers[canonical(name)] = [value]
 
     def add(self, name: str, value: str) -> None:
         """Add a value after those that a header field has."""
-        self._cseq = None
+        self._forget()
         self.headers.setdefault(canonical(name), []).append(value)
 
     def prepend(self, name: str, value: str) -> None:
         """Add a value before those that a header field has; a new field comes first of all."""
         name = canonical(name)
-        self._top_via = self._cseq = None
+        self._top_via = None
+        self._forget()
         if name in self.headers:
             self.headers[name].insert(0, value)
         else:
@@ -117,8 +139,14 @@ class HeaderFields:
 
     def remove(self, name: str) -> None:
         """Remove a header field, if it is there."""
-        self._top_via = self._cseq = None
+        self._top_via = None
+        self._forget()
         self.headers.pop(canonical(name), None)
+
+    def _forget(self) -> None:
+        """Read again what From, To, Call-ID, CSeq and Contact say when somebody asks."""
+        self._cseq = self._from = self._to = self._contacts = None
+        self._call_id = ""
 
     def first(self, name: str) -> str | None:
         """The first raw value of a header field by its canonical name, as `get` gives it.
@@ -129,7 +157,8 @@ class HeaderFields:
         if not text:
             values = self._headers.get(name)
             return values[0] if values else None
-        at = text.find(f"\r\n{name}: ")
+        mark = _MARKS.get(name) or f"\r\n{name}: "
+        at = text.find(mark)
         end = text.find("\r\n", at + 2)
         if at < 0 or text[end + 2 : end + 3] in (" ", "\t"):
             # Written otherwise, or continued on the next line, or not there?
@@ -138,7 +167,7 @@ class HeaderFields:
                 if spelling in lower:
                     return self.get(name)
             return None
-        return text[at + len(name) + 4 : end].strip(" \t")
+        return text[at + len(mark) : end].strip(" \t")
 
     # A field that may come once: None where it is not there. What every request asks for does
     # without the call.
@@ -185,20 +214,29 @@ class HeaderFields:
     @property
     def from_(self) -> NameAddr:
         """Who sends the request."""
-        values = self.headers.get("From")
-        return parse_name_addr(values[0]) if values else _missing("From")
+        sender = self._from
+        if sender is None:
+            values = self.headers.get("From")
+            sender = self._from = parse_end(values[0]) if values else _missing("From")
+        return sender
 
     @property
     def to(self) -> NameAddr:
         """Whom the request is meant for."""
-        values = self.headers.get("To")
-        return parse_name_addr(values[0]) if values else _missing("To")
+        recipient = self._to
+        if recipient is None:
+            values = self.headers.get("To")
+            recipient = self._to = parse_end(values[0]) if values else _missing("To")
+        return recipient
 
     @property
     def call_id(self) -> str:
         """The Call-ID."""
-        values = self.headers.get("Call-ID")
-        return parse_call_id(values[0]) if values else _missing("Call-ID")
+        call_id = self._call_id
+        if not call_id:
+            values = self.headers.get("Call-ID")
+            call_id = self._call_id = parse_call_id(values[0]) if values else _missing("Call-ID")
+        return call_id
 
     @property
     def cseq(self) -> CSeq:
@@ -222,7 +260,11 @@ class HeaderFields:
     @property
     def contacts(self) -> tuple[NameAddr, ...]:
         """All contacts; none where Contact is "*"."""
-        return () if self.contact_is_star else self._list("Contact", parse_name_addrs)
+        contacts = self._contacts
+        if contacts is None:
+            found = () if self.contact_is_star else self._list("Contact", parse_name_addrs)
+            contacts = self._contacts = found
+        return contacts
 
     @property
     def routes(self) -> tuple[NameAddr, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from simplestack.sip.memory import remember
 
 __all__ = ["COMMA_LISTS", "COMPACT", "KNOWN", "canonical"]
@@ -76,7 +78,7 @@ COMMA_LISTS: frozenset[str] = frozenset(
 Several lines of them mean the same as one with commas (RFC 3261 §7.3.1).
 """
 
-_OTHERS = (
+_OTHERS: Final = (
     "Authentication-Info",
     "Authorization",
     "Call-ID",
@@ -138,9 +140,9 @@ _OTHERS = (
     "WWW-Authenticate",
 )
 
-_BY_LOWER = {name.lower(): name for name in (*COMMA_LISTS, *_OTHERS)} | COMPACT
+_BY_LOWER: Final = {name.lower(): name for name in (*COMMA_LISTS, *_OTHERS)} | COMPACT
 
-KNOWN: dict[str, str] = {
+KNOWN: Final[dict[str, str]] = {
     spelling: name
     for lower, name in _BY_LOWER.items()
     for spelling in (lower, lower.upper(), lower.title(), name)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 __all__ = ["make_room", "remember"]
 
 T = TypeVar("T")
 
-_REMEMBERED_LENGTH = 512
+_REMEMBERED_LENGTH: Final = 512
 
 
 class _Memory(dict[str, T]):
@@ -41,7 +41,7 @@ class _Memory(dict[str, T]):
 
 
 #: Those that keep more where there are more users.
-_OF_USERS: list[_Memory[Any]] = []
+_OF_USERS: Final[list[_Memory[Any]]] = []
 
 
 def make_room(users: int) -> None:

@@ -43,13 +43,13 @@ class Limits(NamedTuple):
     """Octets of the body."""
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS: Final = Limits()
 
-_bare = re.compile(r"\r(?!\n)|(?<!\r)\n").sub
-_is_version = re.compile(r"SIP/[0-9]+\.[0-9]+", re.IGNORECASE).fullmatch
+_bare: Final = re.compile(r"\r(?!\n)|(?<!\r)\n").sub
+_is_version: Final = re.compile(r"SIP/[0-9]+\.[0-9]+", re.IGNORECASE).fullmatch
 _SPACE: Final = 32
-_STATUS_CODES = {str(status): status for status in range(100, 700)}
-_ENDS_WITHOUT_BODY = ("\r\nContent-Length: 0\r\n\r\n", "\r\nContent-Length:0\r\n\r\n")
+_STATUS_CODES: Final = {str(status): status for status in range(100, 700)}
+_ENDS_WITHOUT_BODY: Final = ("\r\nContent-Length: 0\r\n\r\n", "\r\nContent-Length:0\r\n\r\n")
 
 
 @mypyc_attr(acyclic=True)
@@ -178,7 +178,7 @@ class Response(Message):
         return f"SIP/2.0 {self.status} {self.reason}"
 
 
-_COPIED = ("Via", "From", "To", "Call-ID", "CSeq", "Timestamp")
+_COPIED: Final = ("Via", "From", "To", "Call-ID", "CSeq", "Timestamp")
 
 
 def _has_tag(to: str) -> bool:

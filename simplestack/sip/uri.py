@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from typing import Final
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from mypy_extensions import mypyc_attr
@@ -14,19 +15,19 @@ from simplestack.sip.memory import remember
 
 __all__ = ["Uri", "parse_host", "parse_uri"]
 
-_ESCAPED = r"%[0-9A-Fa-f]{2}"
-_UNRESERVED = r"A-Za-z0-9\-_.!~*'()"
+_ESCAPED: Final = r"%[0-9A-Fa-f]{2}"
+_UNRESERVED: Final = r"A-Za-z0-9\-_.!~*'()"
 
 # A "#" in a dialled code should be escaped, and often is not.
-_is_user = re.compile(rf"(?>(?:[{_UNRESERVED}&=+$,;?/#]++|{_ESCAPED})+)").fullmatch
-_is_password = re.compile(rf"(?>(?:[{_UNRESERVED}&=+$,]++|{_ESCAPED})*)").fullmatch
-_is_param = re.compile(rf"(?>(?:[{_UNRESERVED}\[\]/:&+$]++|{_ESCAPED})+)").fullmatch
-_is_header = re.compile(rf"(?>(?:[{_UNRESERVED}\[\]/?:+$]++|{_ESCAPED})*)").fullmatch
-_is_opaque = re.compile(rf"(?>(?:[{_UNRESERVED};/?:@&=+$,\[\]]++|{_ESCAPED})+)").fullmatch
-_is_scheme = re.compile(r"[A-Za-z][A-Za-z0-9+\-.]*+").fullmatch
+_is_user: Final = re.compile(rf"(?>(?:[{_UNRESERVED}&=+$,;?/#]++|{_ESCAPED})+)").fullmatch
+_is_password: Final = re.compile(rf"(?>(?:[{_UNRESERVED}&=+$,]++|{_ESCAPED})*)").fullmatch
+_is_param: Final = re.compile(rf"(?>(?:[{_UNRESERVED}\[\]/:&+$]++|{_ESCAPED})+)").fullmatch
+_is_header: Final = re.compile(rf"(?>(?:[{_UNRESERVED}\[\]/?:+$]++|{_ESCAPED})*)").fullmatch
+_is_opaque: Final = re.compile(rf"(?>(?:[{_UNRESERVED};/?:@&=+$,\[\]]++|{_ESCAPED})+)").fullmatch
+_is_scheme: Final = re.compile(r"[A-Za-z][A-Za-z0-9+\-.]*+").fullmatch
 # The underscore is no part of a hostname, and part of many.
-_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_\-]*[A-Za-z0-9_])?"
-_is_hostname = re.compile(rf"{_LABEL}(?>(?:\.{_LABEL})*)\.?").fullmatch
+_LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_\-]*[A-Za-z0-9_])?"
+_is_hostname: Final = re.compile(rf"{_LABEL}(?>(?:\.{_LABEL})*)\.?").fullmatch
 
 
 def _escaper(safe: str) -> Callable[[str], str]:
@@ -41,14 +42,14 @@ def _escaper(safe: str) -> Callable[[str], str]:
     return escape
 
 
-_escape_user = _escaper("!~*'()&=+$,;?/")
-_escape_password = _escaper("!~*'()&=+$,")
-_escape_param = _escaper("!~*'()[]/:&+$")
-_escape_header = _escaper("!~*'()[]/?:+$")
+_escape_user: Final = _escaper("!~*'()&=+$,;?/")
+_escape_password: Final = _escaper("!~*'()&=+$,")
+_escape_param: Final = _escaper("!~*'()[]/:&+$")
+_escape_header: Final = _escaper("!~*'()[]/?:+$")
 
 # RFC 3261 §19.1.4: "A user, ttl, or method uri-parameter appearing in only one URI never
 # matches" and so does maddr; a URI without transport "can resolve to different transports".
-_NEVER_IGNORED = ("user", "ttl", "method", "maddr", "transport")
+_NEVER_IGNORED: Final = ("user", "ttl", "method", "maddr", "transport")
 
 
 @mypyc_attr(acyclic=True)
@@ -338,7 +339,7 @@ def _format_headers(headers: Iterable[tuple[str, str]]) -> str:
     return "?" + "&".join([f"{_escape_header(n)}={_escape_header(v)}" for n, v in headers])
 
 
-_VISUAL_SEPARATORS = str.maketrans("", "", "-.()")
+_VISUAL_SEPARATORS: Final = str.maketrans("", "", "-.()")
 
 
 def _tel_aor(opaque: str) -> str:

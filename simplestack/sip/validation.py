@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from simplestack.sip.errors import SIPError
 from simplestack.sip.fields import (
     BRANCH_COOKIE,
     Via,
     parse_accept,
-    parse_call_id,
     parse_cseq,
     parse_date,
     parse_disposition,
@@ -50,7 +49,7 @@ METHODS: frozenset[str] = frozenset(
 )
 """The registered methods; they are compared in their case (RFC 3261 §7.1)."""
 
-_MANDATORY = ("Via", "From", "To", "Call-ID", "CSeq")
+_MANDATORY: Final = ("Via", "From", "To", "Call-ID", "CSeq")
 
 
 def _contacts(text: str) -> object:
@@ -60,12 +59,12 @@ def _contacts(text: str) -> object:
 # How the fields are read, and whether they may be repeated. A bad Expires is not refused, it
 # means 3600 (§20.10). A Date of another time zone is, rather than be misread
 # (RFC 4475 §3.1.2.12 leaves the choice).
-_READ: dict[str, tuple[Callable[[str], object], bool]] = {
-    "From": (parse_name_addr, False),
-    "To": (parse_name_addr, False),
-    "Call-ID": (parse_call_id, False),
-    # The message reads it, and keeps it.
-    "CSeq": (str, False),
+_READ: Final[dict[str, tuple[Callable[[str], object] | None, bool]]] = {
+    # These the message reads itself, and keeps.
+    "From": (None, False),
+    "Call-ID": (None, False),
+    "To": (None, False),
+    "CSeq": (None, False),
     "Max-Forwards": (parse_max_forwards, False),
     "Content-Type": (parse_media_type, False),
     "Content-Disposition": (parse_disposition, False),
@@ -76,8 +75,8 @@ _READ: dict[str, tuple[Callable[[str], object], bool]] = {
     "Suppress-If-Match": (parse_entity_tag, False),
     "Refer-To": (parse_name_addr, False),
     "Reply-To": (parse_name_addr, False),
-    "Expires": (str, False),
-    "Min-Expires": (str, False),
+    "Expires": (None, False),
+    "Min-Expires": (None, False),
     "Date": (parse_date, False),
     "Contact": (_contacts, True),
     "Route": (parse_name_addrs, True),
@@ -141,15 +140,20 @@ def _check_fields(message: Request | Response) -> tuple[Via, ...]:
     name = "Via"
     try:
         vias = message.vias
+        name = "From"
+        message.from_  # noqa: B018
+        name = "To"
+        message.to  # noqa: B018
+        name = "Call-ID"
+        message.call_id  # noqa: B018
         for name, values in message.headers.items():
             read = _READ.get(name)
             if read is not None:
                 parse, repeated = read
-                parse(values[0])
-                if len(values) > 1:
-                    if not repeated:
-                        raise SIPError(400, text="appears more than once")
-                    for value in values[1:]:
+                if len(values) > 1 and not repeated:
+                    raise SIPError(400, text="appears more than once")
+                if parse is not None:
+                    for value in values:
                         parse(value)
     except SIPError as error:
         raise SIPError(error.status, error.reason, error.headers, f"{name}: {error.text}") from None

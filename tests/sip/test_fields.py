@@ -27,6 +27,7 @@ from simplestack.sip.fields import (
     parse_cseq,
     parse_date,
     parse_disposition,
+    parse_end,
     parse_entity_tag,
     parse_event,
     parse_expires,
@@ -96,6 +97,21 @@ class AddressTests(FieldTestCase):
         self.assertEqual(str(address), "<sip:a@b>;q=1;expires=7")
         self.assertTrue(address.has_param("q"))
 
+    def test_tag(self) -> None:
+        """§25.1: a tag is found among the parameters alone, and stands there once."""
+        for text, tag in (
+            ("<sip:a@h>;tag=1", "1"),
+            ('"<x>;tag=2" <sip:a@h>;tag=1', "1"),
+            ('"<x>;tag=2" <sip:a@h>', None),
+            ('<sip:a@h>;x="<y>;tag=2"', None),
+            ('<sip:a@h>;x="y>";tag=1', "1"),
+            ("<sip:a@h;tag=1>", None),
+        ):
+            self.assertEqual(parse_end(text).tag, tag)
+            self.assertEqual(parse_end(text).uri.host, "h")
+        for text in ("<sip:a@h>;tag=1>;tag=2", "<sip:a@h>;tag=1;tag=2", "<sip:a@h>;x=<y>;tag=2"):
+            self.refused(parse_end, text)
+
     def test_list(self) -> None:
         """§7.3.1: a list, where a comma in a display name divides nothing."""
         first, second = parse_name_addrs('"A, B" <sip:a@b>;q=1, <sip:c@d;x=1>')
@@ -149,6 +165,17 @@ class ViaTests(FieldTestCase):
         via = parse_via("SIP/2.0/UDP a;rport;branch=z9hG4bKx")
         via = via.with_param("rport", "9988").with_param("received", "192.0.2.1")
         self.assertEqual(str(via), "SIP/2.0/UDP a;rport=9988;branch=z9hG4bKx;received=192.0.2.1")
+
+    def test_branch(self) -> None:
+        """§25.1: a branch is found among the parameters alone, and stands there once."""
+        around = 'SIP/2.0/UDP h;x="a;branch=abc;b"'
+        self.assertEqual(parse_via(around).branch, None)
+        self.assertEqual(parse_via(f"{around};branch=z").branch, "z")
+        self.assertEqual(parse_via(f"{around};branch").branch, "")
+        via = parse_via("SIP/2.0/UDP h;rport;branch=z9hG4bK-1;ttl=1")
+        self.assertEqual(via.params, (("rport", None), ("branch", "z9hG4bK-1"), ("ttl", "1")))
+        for text in (";branch=a;branch=b", ";branch;branch=b", ";branch=b;branch", ";branch=;a"):
+            self.refused(parse_via, "SIP/2.0/UDP h" + text)
 
     def test_list(self) -> None:
         """§7.3.1: several hops in one field."""

@@ -66,6 +66,7 @@ class GrammarTests(SynchronousTestCase):
             "a",
             ";a=b c",
             ";é",
+            ";tag=a\0b",
         ):
             error = self.assertRaises(SIPError, parse_params, text)
             self.assertEqual(error.status, 400, text)

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.sip import fields
 from simplestack.sip.errors import ParseError, SIPError
-from simplestack.sip.fields import NameAddr, Via, parse_name_addr, parse_via
+from simplestack.sip.fields import NameAddr, Via, parse_end, parse_name_addr, parse_via
 from simplestack.sip.framer import KeepAlive, StreamFramer
 from simplestack.sip.grammar import Params, parse_params, quote, split_list, unquote
 from simplestack.sip.message import (
@@ -69,9 +69,11 @@ def uris(draw: st.DrawFn) -> Uri:
 
 @st.composite
 def params(draw: st.DrawFn) -> Params:
-    """Header parameters: tokens and quoted strings."""
-    quoted = text.map(lambda value: quote(value.replace("\r", "").replace("\n", "")))
-    pairs = st.tuples(tokens.map(str.lower), st.none() | tokens | hosts | quoted)
+    """Header parameters: tokens and quoted strings, some of which look like others."""
+    alike = st.sampled_from([";branch=abc", "a;branch=abc;rport", ">;tag=abc", '";tag=abc'])
+    quoted = (text | alike).map(lambda value: quote(value.replace("\r", "").replace("\n", "")))
+    names = tokens.map(str.lower) | st.sampled_from(["branch", "tag", "rport"])
+    pairs = st.tuples(names, st.none() | tokens | hosts | quoted)
     return unique(draw(st.lists(pairs, max_size=3)))
 
 
@@ -150,6 +152,7 @@ class RoundTripTests(SynchronousTestCase):
     def test_name_addr(self, address: NameAddr) -> None:
         """§25.1: an address of any display name and parameters."""
         self.assertEqual(parse_name_addr(str(address)), address)
+        self.assertEqual(parse_end(str(address)), address)
 
     @some
     @given(vias)

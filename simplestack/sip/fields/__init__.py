@@ -5,7 +5,7 @@ Parameters are kept as written, quotes included, so that str() gives back the sa
 `param(name)` gives what they say.
 """
 
-from simplestack.sip.fields.addresses import NameAddr, parse_name_addr, parse_name_addrs
+from simplestack.sip.fields.addresses import NameAddr, parse_end, parse_name_addr, parse_name_addrs
 from simplestack.sip.fields.authorization import (
     Challenge,
     Credentials,
@@ -64,6 +64,7 @@ __all__ = [
     "parse_cseq",
     "parse_date",
     "parse_disposition",
+    "parse_end",
     "parse_entity_tag",
     "parse_event",
     "parse_expires",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from mypy_extensions import mypyc_attr
 
@@ -13,6 +14,7 @@ from simplestack.sip.grammar import (
     bad,
     find_param,
     format_params,
+    is_token,
     parse_params,
     quote,
     split_list,
@@ -21,10 +23,10 @@ from simplestack.sip.grammar import (
 from simplestack.sip.memory import remember
 from simplestack.sip.uri import Uri, parse_uri
 
-__all__ = ["NameAddr", "parse_name_addr", "parse_name_addrs"]
+__all__ = ["NameAddr", "parse_end", "parse_name_addr", "parse_name_addrs"]
 
 # A display name without quotes is tokens; letters beyond ASCII are taken as they are meant.
-_name_addr = re.compile(
+_name_addr: Final = re.compile(
     rf"(?:({QUOTED})[ \t]*+|((?>(?:{TOKEN}|[ \t\x80-\U0010ffff])*)))<([^<>]*+)>(.*)", re.DOTALL
 ).fullmatch
 
@@ -105,6 +107,19 @@ def parse_name_addr(text: str) -> NameAddr:
     if "?" in uri or "," in uri:
         raise bad(f"a URI with ? or , must stand in <>: {text[:60]}")
     return NameAddr("", parse_uri(uri.strip(" \t")), parse_params(semicolon + tail.rstrip(" \t")))
+
+
+def parse_end(text: str) -> NameAddr:
+    """Read From or To: one end of a dialog. Raises SIPError 400."""
+    at = text.rfind(">;tag=")
+    if at > 0:
+        # Each dialog has a tag of its own, behind an address that comes again and again.
+        tag = text[at + 6 :]
+        if is_token(tag):
+            untagged = parse_name_addr(text[: at + 1])
+            if not untagged.params:
+                return NameAddr(untagged.display, untagged.uri, (("tag", tag),))
+    return parse_name_addr(text)
 
 
 def parse_name_addrs(text: str) -> tuple[NameAddr, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from mypy_extensions import mypyc_attr
@@ -20,19 +20,19 @@ __all__ = [
     "parse_credentials",
 ]
 
-_find_params = re.compile(
+_find_params: Final = re.compile(
     rf'[ \t]*+({TOKEN}++)[ \t]*+=[ \t]*+(?:"([^"\\\x00-\x08\x0a-\x1f\x7f]*+)"|({QUOTED}|[^\s",;]++))'
     r"[ \t]*+(?:,|\Z)|[ \t]*+,|[ \t]++\Z|(.+)",
     re.DOTALL,
 ).findall
 
 # Of ASCII; a control character becomes a space.
-_VISIBLE = bytes([32] * 32 + [*range(32, 127)] + [32] * 129)
+_VISIBLE: Final = bytes([32] * 32 + [*range(32, 127)] + [32] * 129)
 
-_is_count = re.compile("[0-9A-Fa-f]{8}").fullmatch
+_is_count: Final = re.compile("[0-9A-Fa-f]{8}").fullmatch
 
 # RFC 7616 §3.5: what stands in quotes and what must not.
-_UNQUOTED = ("algorithm", "stale", "nc", "qop", "userhash", "username*")
+_UNQUOTED: Final = ("algorithm", "stale", "nc", "qop", "userhash", "username*")
 
 
 @mypyc_attr(acyclic=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from simplestack.sip.grammar import (
     TOKEN,
@@ -18,9 +18,9 @@ from simplestack.sip.memory import remember
 
 __all__ = ["Event", "SubscriptionState", "parse_event", "parse_subscription_state"]
 
-MAX_SECONDS = 2**32 - 1
+MAX_SECONDS: Final = 2**32 - 1
 
-_word = re.compile(rf"({TOKEN}++)[ \t]*+(;.*)?", re.DOTALL).fullmatch
+_word: Final = re.compile(rf"({TOKEN}++)[ \t]*+(;.*)?", re.DOTALL).fullmatch
 
 
 class Event(NamedTuple):

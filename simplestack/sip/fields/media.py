@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from simplestack.sip.grammar import (
     TOKEN,
@@ -18,10 +18,10 @@ from simplestack.sip.memory import remember
 
 __all__ = ["MediaType", "parse_accept", "parse_media_type"]
 
-_media_type = re.compile(
+_media_type: Final = re.compile(
     rf"({TOKEN}++)[ \t]*+/[ \t]*+({TOKEN}++)[ \t]*+(;.*)?", re.DOTALL
 ).fullmatch
-_is_q = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?").fullmatch
+_is_q: Final = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?").fullmatch
 
 
 class MediaType(NamedTuple):

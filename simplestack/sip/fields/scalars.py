@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mypy_extensions import mypyc_attr
 
@@ -43,22 +43,35 @@ __all__ = [
     "parse_warning",
 ]
 
-MAX_SECONDS = 2**32 - 1
+MAX_SECONDS: Final = 2**32 - 1
 """The largest delta-seconds; larger ones are cut to it."""
 
-_MALFORMED_EXPIRES = 3600
+_MALFORMED_EXPIRES: Final = 3600
 
-_WORD = r"[A-Za-z0-9\-.!%*_+`'~()<>:\\\"/\[\]?{}]"
-_is_call_id = re.compile(rf"{_WORD}++(?>(?:@{_WORD}++)?)").fullmatch
-_retry_after = re.compile(r"([0-9]+)[ \t]*+(\(.*\))?[ \t]*+(;.*)?", re.DOTALL).fullmatch
-_warning = re.compile(rf"([0-9]{{3}})[ \t]++([^ \t\"]++)[ \t]++({QUOTED})").fullmatch
-_disposition = re.compile(rf"({TOKEN}++)[ \t]*+(;.*)?", re.DOTALL).fullmatch
-_date = re.compile(
+_WORD: Final = r"[A-Za-z0-9\-.!%*_+`'~()<>:\\\"/\[\]?{}]"
+_is_call_id: Final = re.compile(rf"{_WORD}++(?>(?:@{_WORD}++)?)").fullmatch
+_retry_after: Final = re.compile(r"([0-9]+)[ \t]*+(\(.*\))?[ \t]*+(;.*)?", re.DOTALL).fullmatch
+_warning: Final = re.compile(rf"([0-9]{{3}})[ \t]++([^ \t\"]++)[ \t]++({QUOTED})").fullmatch
+_disposition: Final = re.compile(rf"({TOKEN}++)[ \t]*+(;.*)?", re.DOTALL).fullmatch
+_date: Final = re.compile(
     r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), ([0-9]{2}) (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) "
     r"([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT"
 ).fullmatch
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS: Final = (
+    "Jan",
+    "Feb",
+    "Mar",
+    "Apr",
+    "May",
+    "Jun",
+    "Jul",
+    "Aug",
+    "Sep",
+    "Oct",
+    "Nov",
+    "Dec",
+)
 
 
 @mypyc_attr(acyclic=True)
@@ -138,10 +151,12 @@ def parse_cseq(text: str) -> CSeq:
     return CSeq(value, method)
 
 
-@remember(2048, each=1)
 def parse_call_id(text: str) -> str:
     """Check a Call-ID, `word [ "@" word ]`; it is compared in its case. Raises SIPError 400."""
-    if not _is_call_id(text):
+    at = text.find("@")
+    # A token before "@", and one behind it, is what nearly all are.
+    word = text if at < 0 else text[:at]
+    if not (is_token(word) and (at < 0 or is_token(text[at + 1 :]))) and not _is_call_id(text):
         raise bad(f"bad Call-ID: {text[:60]}")
     return text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from mypy_extensions import mypyc_attr
 
@@ -12,6 +13,7 @@ from simplestack.sip.grammar import (
     bad,
     find_param,
     format_params,
+    is_token,
     parse_params,
     split_list,
 )
@@ -20,10 +22,10 @@ from simplestack.sip.uri import parse_host
 
 __all__ = ["BRANCH_COOKIE", "Via", "parse_via", "parse_vias"]
 
-BRANCH_COOKIE = "z9hG4bK"
+BRANCH_COOKIE: Final = "z9hG4bK"
 """What a branch begins with that is unique as RFC 3261 §8.1.1.7 wants it."""
 
-_hop = re.compile(
+_hop: Final = re.compile(
     rf"({TOKEN}++)[ \t]*+/[ \t]*+({TOKEN}++)[ \t]*+/[ \t]*+({TOKEN}++)[ \t]++"
     r"(\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9_.\-]++)(?:[ \t]*+:[ \t]*+([0-9]{1,5}))?[ \t]*+"
 ).fullmatch
@@ -106,7 +108,41 @@ def _read_hop(text: str) -> tuple[str, str, int | None]:
 
 def parse_via(text: str) -> Via:
     """Read one hop of SIP/2.0. Raises SIPError 400."""
-    # The branch is another one each time, the rest is not.
+    at = text.find(";branch=")
+    if at > 0:
+        # The branch is another one each time, the rest is not.
+        end = text.find(";", at + 8)
+        if end < 0:
+            end = len(text)
+        branch = text[at + 8 : end]
+        if is_token(branch):
+            around = _read_around(text[: at + 7] + text[end:])
+            if around is not None:
+                hop, before, behind = around
+                params: Params = (("branch", branch),)
+                if before:
+                    params = before + params
+                if behind:
+                    params = params + behind
+                return Via(hop.transport, hop.host, hop.port, params)
+    return _read(text)
+
+
+@remember(2048)
+def _read_around(text: str) -> tuple[Via, Params, Params] | None:
+    """Read a hop whose branch was left out; the parameters before and behind that.
+
+    None where it can't be said whether it was the branch.
+    """
+    hop = _read(text)
+    branch = ("branch", None)
+    if '"' in text or branch not in hop.params:
+        return None
+    at = hop.params.index(branch)
+    return hop, hop.params[:at], hop.params[at + 1 :]
+
+
+def _read(text: str) -> Via:
     hop, semicolon, params = text.partition(";")
     transport, host, port = _read_hop(hop)
     if not semicolon:
