@@ -43,6 +43,7 @@ COMPILED = [
     "simplestack/app/listturn.py",
     "simplestack/app/placing.py",
     "simplestack/app/resident.py",
+    "simplestack/app/serviceindex.py",
     "simplestack/app/sipturn.py",
     "simplestack/app/turn.py",
     "simplestack/app/undelivered.py",
@@ -97,5 +98,9 @@ if wanted:
             opt_level=os.environ.get("SIMPLESTACK_OPT_LEVEL", "3"),
             multi_file="SIMPLESTACK_MULTI_FILE" in os.environ,
         )
+        if os.name == "posix":
+            # Calls within the library need not ask the linker, which also lets them be inlined.
+            for extension in extensions:
+                extension.extra_compile_args.append("-fvisibility=hidden")
 
 setup(setup_requires=NEEDED if wanted and not extensions else [], ext_modules=extensions)

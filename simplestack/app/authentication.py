@@ -1,7 +1,7 @@
 """Who sent a request: Digest authentication against a credential source (RFC 7616, RFC 8760)."""
 
 from collections.abc import Collection, Sequence
-from typing import cast
+from typing import Final, cast
 
 from mypy_extensions import mypyc_attr
 from twisted.internet.defer import Deferred, fail
@@ -23,7 +23,7 @@ from simplestack.sip.uri import Uri, parse_uri
 __all__ = ["Authenticator", "Claim", "Verified"]
 
 #: Credentials that are kept in memory; only users that exist take a place.
-MAX_CACHED = 200_000
+MAX_CACHED: Final = 200_000
 
 
 @mypyc_attr(acyclic=True)

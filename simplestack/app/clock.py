@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Final, cast
 
 from twisted.internet.base import ReactorBase
 from twisted.logger import Logger
@@ -10,9 +10,9 @@ from twisted.logger import Logger
 __all__ = ["SteadyClock", "steady"]
 
 #: The wall clock has been set, where it differs by more than this, in seconds.
-_SET = 2.0
+_SET: Final = 2.0
 #: How slow the clock goes at the least while it is ahead of the wall clock.
-_SLOWEST = 0.5
+_SLOWEST: Final = 0.5
 
 
 def steady(reactor: Any) -> None:

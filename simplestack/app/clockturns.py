@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -17,9 +17,9 @@ from simplestack.state import ChangeSet, ResourceState
 __all__ = ["ClockTurns"]
 
 #: When the clock's turn of an AOR is tried again after a fault, in seconds.
-FAULT_PAUSE = 60
+FAULT_PAUSE: Final = 60
 #: Turns of the clock that run in one go.
-_SLICE = 50
+_SLICE: Final = 50
 
 
 class ClockTurns:

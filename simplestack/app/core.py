@@ -14,12 +14,12 @@ from simplestack.app.clockturns import ClockTurns
 from simplestack.app.deadlines import Deadlines
 from simplestack.app.delivery import Delivery, Ways
 from simplestack.app.gathering import Gathering
-from simplestack.app.listdirectory import is_list
 from simplestack.app.lists import ListServer
 from simplestack.app.listturn import Lists
 from simplestack.app.localresources import LocalResources
 from simplestack.app.placing import Placing
 from simplestack.app.resident import Residents
+from simplestack.app.serviceindex import is_list
 from simplestack.app.settings import Settings
 from simplestack.app.signing import make_signer
 from simplestack.app.sipturn import Decide, SIPService

@@ -1,7 +1,7 @@
 """What is of no user, and what is of all: the global tree, and documents made of all users'."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
@@ -19,7 +19,7 @@ from simplestack.xcap.server import XCAPServer
 __all__ = ["Documents", "Gathering"]
 
 #: The event package that tells of documents.
-XCAP_DIFF = "xcap-diff"
+XCAP_DIFF: Final = "xcap-diff"
 
 #: All documents of one usage, of every user.
 Documents = Callable[[str], "Deferred[list[Document]]"]

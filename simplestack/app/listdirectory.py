@@ -6,8 +6,8 @@ from typing import Any, Final, Protocol, cast
 from twisted.internet.defer import Deferred, inlineCallbacks
 
 from simplestack.app.resident import Residents
-from simplestack.documents.errors import DocumentError
-from simplestack.documents.resourcelists import Entry, List, Service, parse_rls_services
+from simplestack.app.serviceindex import LIST, RECIPIENTS, ServiceIndex, services_of
+from simplestack.documents.resourcelists import Entry, List, Service
 from simplestack.event.listbody import read_body
 from simplestack.interfaces import IStore
 from simplestack.roles.lists import DOMAIN_USERS, ResourceLists
@@ -16,21 +16,12 @@ from simplestack.state import Document
 from simplestack.xcap.flatlist import Evaluator, FlatList, flat_body, target_of
 from simplestack.xcap.message import ELEMENT
 
-__all__ = ["RECIPIENTS", "SERVICES", "ListDirectory", "is_list"]
+__all__ = ["SERVICES", "ListDirectory"]
 
-#: What the AOR of a list begins with.
-LIST: Final = "list:"
-#: What the user part of a list begins with that came in a SUBSCRIBE.
-RECIPIENTS: Final = "recipient-list."
 SERVICES: Final = "rls-services"
 #: Seconds for which what another server has said holds, and how many such answers are kept.
 _KEPT: Final = 60.0
 _KEPT_MOST: Final = 1000
-
-
-def is_list(aor: str) -> bool:
-    """Whether this is the AOR of a list."""
-    return aor.startswith(LIST)
 
 
 class Fetcher(Protocol):
@@ -86,9 +77,8 @@ class ListDirectory:
         self._residents = residents
         self._domains = domains
         self._root = root
-        #: Service URIs as AORs, each with owner and id of the document that it is in.
-        self._services: dict[str, tuple[str, str]] = {}
-        self._loaded = False
+        #: Which services there are.
+        self.index = ServiceIndex(role.services)
         #: Fetches elements from other servers; the assembly sets it where that is wanted.
         self.fetcher: Fetcher | None = None
         #: What has been fetched, or why it could not be, and when.
@@ -97,40 +87,12 @@ class ListDirectory:
         self._members: dict[str, tuple[float, tuple[str, ...]]] = {}
         self._enumerate = users
 
-    @property
-    def loaded(self) -> bool:
-        """Whether it is known which services users have."""
-        return self._loaded
-
     def load(self) -> Deferred[Any] | None:
         """Read which services users have; None where that is known."""
-        if self._loaded:
+        if self.index.loaded:
             return None
         found = cast("Deferred[list[Document]]", self._store.documents(SERVICES))
-        return found.addCallback(self._learn)
-
-    def _learn(self, documents: list[Document]) -> None:
-        if not self._loaded:
-            self._loaded = True
-            for document in documents:
-                self._index(document)
-
-    def _index(self, document: Document) -> None:
-        # "If a client elects to define RLS services in a different document, this document will
-        # not be "picked up" in the global index, and therefore, will not be used as an RLS
-        # service." (RFC 4826 §4.4.7)
-        if document.path != "index":
-            return
-        for service in _services(document):
-            aor = target_of(service.uri)
-            if aor is not None:
-                self._services.setdefault(aor, (document.aor, document.id))
-
-    def list_aor(self, aor: str) -> str | None:
-        """The AOR of the list that a URI's AOR names; None where it names none."""
-        if aor in self._services or aor in self.role.services or aor[4:].startswith(RECIPIENTS):
-            return LIST + aor[4:]
-        return None
+        return found.addCallback(self.index.learn)
 
     def check(self, aor: str, package: str, watcher: str) -> None:
         """See that a watcher may have this list.
@@ -142,7 +104,7 @@ class ListDirectory:
         name = "sip:" + aor[len(LIST) :]
         if name in self.role.services or name[4:].startswith(RECIPIENTS):
             return
-        place = self._services.get(name)
+        place = self.index.place(name)
         if place is not None and place[0] != watcher:
             raise SIPError(403, text="this is another's list")
 
@@ -161,7 +123,7 @@ class ListDirectory:
         if service is None:
             if name[4:].startswith(RECIPIENTS):
                 return self._recipients(aor)
-            place = self._services.get(name)
+            place = self.index.place(name)
             if place is None:
                 return None
             owner = place[0] if place[0].startswith("sip:") else ""
@@ -201,12 +163,12 @@ class ListDirectory:
 
     def _users(self, name: str, owner: str, sources: set[tuple[str, str]]) -> Service | None:
         """A user's service of this name, if he is the owner.  Raises _WantedError."""
-        place = self._services.get(name)
+        place = self.index.place(name)
         if place is None or (owner and place[0] != owner):
             return None
         sources.add(place)
         document = self._fetch(*place)
-        for each in () if document is None else _services(document):
+        for each in () if document is None else services_of(document):
             if target_of(each.uri) == name:
                 return each
         return None
@@ -266,20 +228,3 @@ class ListDirectory:
                 continue
             yield self._residents.load(missing)
         raise SIPError(503, headers=[("Retry-After", "5")])
-
-    def reindex(self, document: Document, removed: bool) -> None:
-        """A document of services has been changed, or removed."""
-        if not self._loaded:
-            return
-        place = (document.aor, document.id)
-        for aor in [aor for aor, holder in self._services.items() if holder == place]:
-            del self._services[aor]
-        if not removed:
-            self._index(document)
-
-
-def _services(document: Document) -> tuple[Service, ...]:
-    try:
-        return parse_rls_services(document.body)
-    except DocumentError:
-        return ()

@@ -14,8 +14,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from simplestack.app.clockturns import ClockTurns
-from simplestack.app.listdirectory import LIST, SERVICES, ListDirectory, is_list
+from simplestack.app.listdirectory import SERVICES, ListDirectory
 from simplestack.app.localresources import LocalResources
+from simplestack.app.serviceindex import LIST, is_list
 from simplestack.app.virtual import VirtualSubscriptions
 from simplestack.app.watch import EndTurn, Watch
 from simplestack.documents.resourcelists import DisplayName
@@ -240,7 +241,7 @@ class ListServer:
                 continue
             affected |= self._sources.get((record.aor, record.id), set())
             if record.auid == SERVICES:
-                self.directory.reindex(record, isinstance(entry, Removed))
+                self.directory.index.change(record, isinstance(entry, Removed))
         for id_ in affected:
             watch = self._watches.get(id_)
             if watch is not None:

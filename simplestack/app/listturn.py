@@ -7,8 +7,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from simplestack.app.listdirectory import RECIPIENTS, is_list
 from simplestack.app.lists import ListServer
+from simplestack.app.serviceindex import RECIPIENTS, is_list
 from simplestack.app.sipturn import SIPService, SIPTurn
 from simplestack.app.watch import Watch
 from simplestack.event.listbody import has_recipients, read_request
@@ -42,7 +42,8 @@ class Lists:
         """
         server = self.server
         recipients = bool(request.body) and has_recipients(request)
-        if not recipients and server.directory.loaded and server.directory.list_aor(aor) is None:
+        index = server.directory.index
+        if not recipients and index.loaded and index.list_aor(aor) is None:
             return None
         return ListTurn(server, service, request, transaction, aor, recipients)
 
@@ -106,7 +107,7 @@ class ListTurn(SIPTurn):
             token = self._service.identifiers.tag()
             self.aor = f"list:{RECIPIENTS}{token}@{self.aor.rpartition('@')[2]}"
             return None
-        list_aor = server.directory.list_aor(self.aor)
+        list_aor = server.directory.index.list_aor(self.aor)
         if list_aor is None:
             return None
         if self._user is None:

@@ -1,8 +1,8 @@
 """Which AOR a SIP request is about, and the Contact by which we are reached about it."""
 
 from collections.abc import Collection
-from functools import lru_cache
 from ipaddress import ip_address
+from typing import Final
 
 from simplestack.sip.errors import SIPError
 from simplestack.sip.message import Request
@@ -12,7 +12,7 @@ from simplestack.transaction.flow import Flow
 __all__ = ["Placing"]
 
 #: The URI parameter of our Contacts that says which domain the user part belongs to.
-DOMAIN = "domain"
+DOMAIN: Final = "domain"
 
 
 class Placing:
@@ -20,7 +20,6 @@ class Placing:
 
     def __init__(self, domains: Collection[str]) -> None:
         self.domains = frozenset(domains)
-        self._contact = lru_cache(maxsize=8192)(_contact)
 
     def place(self, request: Request) -> str:
         """The AOR that a request is about.
@@ -80,18 +79,13 @@ class Placing:
         secure = request.uri[:5].lower() == "sips:" or (
             record_routes is not None and request.record_routes[0].uri.scheme == "sips"
         )
-        return self._contact(aor, flow.transport, flow.local, secure)
-
-
-def _contact(aor: str, transport: str, local: tuple[str, int], secure: bool) -> str:
-    user, _, domain = aor.partition(":")[2].rpartition("@")
-    host, port = local
-    if ":" in host:
-        host = f"[{host}]"
-    uri = f"{'sips' if secure else 'sip'}:{user}@{host}:{port}"
-    if transport != "udp" and not secure:
-        uri += f";transport={transport}"
-    return f"{uri};{DOMAIN}={domain}"
+        user, _, domain = aor[aor.find(":") + 1 :].rpartition("@")
+        if secure:
+            return f"sips:{user}@{flow.sent_by};{DOMAIN}={domain}"
+        transport = flow.transport
+        if transport == "udp":
+            return f"sip:{user}@{flow.sent_by};{DOMAIN}={domain}"
+        return f"sip:{user}@{flow.sent_by};transport={transport};{DOMAIN}={domain}"
 
 
 def domain_of(aor: str) -> str:

@@ -1,7 +1,7 @@
 """SIP requests: the checks of a user agent server, then a turn."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -31,7 +31,7 @@ from simplestack.transaction.useragent import (
 __all__ = ["SIPService"]
 
 #: The host of a From that names nobody (RFC 3323 §4.1.1.3).
-ANONYMOUS_HOST = "anonymous.invalid"
+ANONYMOUS_HOST: Final = "anonymous.invalid"
 
 Decide = Callable[[Incoming, ResourceState, float, Identifiers], Outcome[Response]]
 

@@ -5,7 +5,7 @@ missing, and is called again from its start when that has come.
 """
 
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -28,7 +28,7 @@ from simplestack.transaction.failure import Verdict
 __all__ = ["Attendant", "Turn", "Turns"]
 
 #: What a client is asked to wait after a 503, in seconds.
-RETRY_AFTER = 5
+RETRY_AFTER: Final = 5
 
 
 class Turn(Protocol):

@@ -10,8 +10,8 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 
 from simplestack.app.backend import BackEnd
-from simplestack.app.listdirectory import is_list
 from simplestack.app.localresources import LocalResources
+from simplestack.app.serviceindex import is_list
 from simplestack.app.watch import Watch
 from simplestack.event.lists import PENDING_ENTRY, EntryState, terminated_entry
 from simplestack.event.notifier import NotifyRequest

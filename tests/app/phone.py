@@ -53,6 +53,12 @@ class End:
         self.alive = True
 
     @property
+    def sent_by(self) -> str:
+        """Host and port as they are written in Via."""
+        host, port = self.local
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    @property
     def key(self) -> str:
         """The flow in text."""
         host, port = self.local
