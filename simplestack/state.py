@@ -1,7 +1,7 @@
 """The state of one address-of-record (AOR): its records, and the changes made to them."""
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from mypy_extensions import mypyc_attr
 
@@ -167,7 +167,7 @@ Kind: TypeAlias = (
 R = TypeVar("R", Binding, Publication, Subscription, Document, Absence)
 
 #: Every kind of record, in a fixed order.  Each is one table whose key is ``(aor, id)``.
-RECORD_KINDS: tuple[Kind, ...] = (Binding, Publication, Subscription, Document, Absence)
+RECORD_KINDS: Final[tuple[Kind, ...]] = (Binding, Publication, Subscription, Document, Absence)
 
 
 class Removed(NamedTuple):

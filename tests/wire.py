@@ -72,6 +72,12 @@ class Recorder:
         self.others: dict[tuple[str, int], Recorder] = {}
 
     @property
+    def sent_by(self) -> str:
+        """Host and port as they are written in Via."""
+        host, port = self.local
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    @property
     def key(self) -> str:
         """The flow in text."""
         return f"{self.transport}:{self.local}>{self.remote}"
@@ -114,6 +120,12 @@ class WireFlow:
         self.local = wire.addresses[side]
         self.remote = wire.addresses[1 - side]
         self.alive = True
+
+    @property
+    def sent_by(self) -> str:
+        """Host and port as they are written in Via."""
+        host, port = self.local
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     @property
     def key(self) -> str:

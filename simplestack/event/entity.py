@@ -1,6 +1,7 @@
 """Entities: the versions of what a view shows, and their entity-tags (RFC 5839 §4)."""
 
 from hashlib import blake2b
+from typing import Final
 
 from mypy_extensions import mypyc_attr
 
@@ -9,7 +10,7 @@ from simplestack.interfaces import Body
 __all__ = ["ANYTHING", "Entity", "entity_tag", "suppresses"]
 
 #: The Suppress-If-Match that holds whatever the entity is.
-ANYTHING = "*"
+ANYTHING: Final = "*"
 
 
 @mypyc_attr(acyclic=True)

@@ -1,6 +1,6 @@
 """What a watcher may ask of the notifier, and how much of it."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 __all__ = ["DEFAULT_LIMITS", "Limits"]
 
@@ -42,4 +42,4 @@ class Limits(NamedTuple):
     repeat_interval: float = 5
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS: Final = Limits()

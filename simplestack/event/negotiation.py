@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import Final
 
 from simplestack.event.partial import Deltas
 from simplestack.interfaces import IEventPackage
@@ -73,7 +74,7 @@ def _weigh(accept: str, content_types: tuple[str, ...]) -> tuple[str | None, flo
     return best, best_q
 
 
-_choose = lru_cache(512)(_weigh)
+_choose: Final = lru_cache(512)(_weigh)
 
 
 def allow_events(packages: Iterable[str]) -> str:

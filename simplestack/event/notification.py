@@ -1,7 +1,6 @@
 """A NOTIFY on its way: decided, and ready to be sent (RFC 6665 §4.2.2)."""
 
 from functools import lru_cache
-from typing import Final
 
 from mypy_extensions import mypyc_attr
 
@@ -64,12 +63,14 @@ class Head:
     def write(
         self, flow: Flow, branch: str, cseq: int, state_header: str, content: bytes, data: bytes
     ) -> bytes:
-        """A request for this flow; ``content`` are the header fields of the entity ``data``."""
+        """A request for this flow; ``content`` is the end of the header, which tells of ``data``."""
         if self._last is not flow:
             self._via = via(flow, "").encode()
             self._last = flow
-        rest = _REST % (cseq, state_header.encode(), content, len(data))
-        return b"".join([self._start, self._via, branch.encode(), self._middle, rest, data])
+        own = f"{cseq} NOTIFY\r\nSubscription-State: {state_header}\r\n"
+        return b"".join(
+            [self._start, self._via, branch.encode(), self._middle, own.encode(), content, data]
+        )
 
 
 class NotifyRequest:
@@ -144,7 +145,7 @@ class NotifyRequest:
         """The octets of the request for this flow."""
         body = self._body
         if body is None:
-            content, data = _content("", self._tag, ""), b""
+            content, data = _content("", self._tag, "", 0), b""
         else:
             data = body.data
             if body.tail is not None:
@@ -158,22 +159,19 @@ class NotifyRequest:
                 coded = encode(coding, data) if coding else data
                 if len(coded) < len(data):
                     data, used = coded, coding
-            content = _content(body.content_type, self._tag, used)
+            content = _content(body.content_type, self._tag, used, len(data))
         return self.head.write(flow, branch, self.cseq, self._state_header, content, data)
 
 
 @lru_cache(1024)
-def _content(content_type: str, tag: str, coding: str) -> bytes:
-    """The header fields of an entity: all who are sent it share them."""
+def _content(content_type: str, tag: str, coding: str, length: int) -> bytes:
+    """The header fields of an entity, and the end of the header: all who are sent it share them."""
     lines = f"SIP-ETag: {tag}\r\n" if tag else ""
     if content_type:
         lines += f"Content-Type: {content_type}\r\n"
     if coding:
         lines += f"Content-Encoding: {coding}\r\n"
-    return lines.encode()
-
-
-_REST: Final = b"%d NOTIFY\r\nSubscription-State: %b\r\n%bContent-Length: %d\r\n\r\n"
+    return f"{lines}Content-Length: {length}\r\n\r\n".encode()
 
 
 def _start(subscription: Subscription) -> bytes:

@@ -113,7 +113,7 @@ class Notifier(Telling):
             times += [usage.pace.due for usage in self._paced if usage.pace is not None]
             times += [view.rests for view in self._resting if view.usages]
             times = [time for time in times if time < inf]
-        return min(times, default=None)
+        return min(times) if times else None
 
     def quiet(self, name: str) -> bool:
         """Whether no notification of a package is under way."""

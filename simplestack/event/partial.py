@@ -1,7 +1,7 @@
 """Documents that carry a version of their own subscription (RFC 6665 §5.3.2)."""
 
 from collections.abc import Callable, Hashable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from simplestack.event.entity import entity_tag
 from simplestack.interfaces import Body, IEventPackage
@@ -9,7 +9,7 @@ from simplestack.state import ResourceState
 
 __all__ = ["Deltas", "partial_tag", "versioned"]
 
-_VERSION = b' version="0"'
+_VERSION: Final = b' version="0"'
 
 
 class Deltas(NamedTuple):

@@ -1,6 +1,7 @@
 """Subscriptions: what a SUBSCRIBE, the clock, or a failed NOTIFY makes of them (RFC 6665 §4.2)."""
 
 from collections.abc import Iterable, Mapping
+from sys import intern
 from typing import Final
 
 from simplestack.event.conditional import condition_of
@@ -147,7 +148,8 @@ class Subscribing:
             # "taken in order and preserving all URI parameters" (RFC 3261 §12.1.1)
             route_set = ", ".join(request.headers.get("Record-Route", ()))
             reserved = self.limits.cseq_block
-        # In the order of the fields, for by their names it would take three times as long.
+        # In the order of the fields, for by their names it would take three times as long.  Texts
+        # that many subscriptions have in common are in memory once.
         record = Subscription(
             incoming.aor,
             record_id,  # id
@@ -159,23 +161,23 @@ class Subscribing:
             request.call_id,
             tag,  # local_tag
             from_.tag or "",  # remote_tag
-            f"<{request.to.uri}>",  # local_uri
-            f"<{from_.uri}>",  # remote_uri
+            intern(f"<{request.to.uri}>"),  # local_uri
+            intern(f"<{from_.uri}>"),  # remote_uri
             target,  # remote_target
             route_set,
-            incoming.contact,
+            intern(incoming.contact),  # contact
             request.cseq.number,  # remote_cseq
             reserved,  # cseq_reserved
             event.id or "",  # event_id
             params_of(event),  # event_params
-            accept,
+            intern(accept),
             content_type,
             body,
             now,  # subscribed_at
             now + granted,  # expires_at
             incoming.flow,
             1 if incoming.by_flow else 0,  # by_flow
-            (request.get("User-Agent") or "")[:_SHOWN],  # user_agent
+            intern((request.get("User-Agent") or "")[:_SHOWN]),  # user_agent
             ", ".join(request.headers.get("Accept-Encoding", ())),  # accept_encoding
         )
         # What it asks for must be understood.

@@ -1,6 +1,7 @@
 """What is told of a change: the body for each subscriber, if it is his turn (RFC 6665 §4.2.2)."""
 
 from collections.abc import Collection
+from typing import Final
 
 from simplestack.documents.errors import DocumentError
 from simplestack.event.coding import coded_tag
@@ -20,7 +21,7 @@ __all__ = ["Telling", "state_header"]
 
 #: Only these ends leave the watcher what it was allowed to see: the state goes with the last
 #: NOTIFY (RFC 6665 §4.2.1.4, §4.4.3).  All others end with no body.
-_WITH_STATE = frozenset({"timeout"})
+_WITH_STATE: Final = frozenset({"timeout"})
 
 
 class Telling(Usages):

@@ -1,7 +1,7 @@
 """What a subscriber may see, of what he has asked for in the body of his SUBSCRIBE."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from simplestack.event.entity import Entity
 from simplestack.interfaces import Body, Decision, IEventPackage
@@ -10,7 +10,7 @@ from simplestack.state import ResourceState, Subscription
 __all__ = ["Known", "Steps", "Trail", "decide", "narrow", "other_wish"]
 
 #: So many states that a subscriber may know are remembered.
-_REMEMBERED = 16
+_REMEMBERED: Final = 16
 
 
 class Known(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
@@ -19,11 +19,11 @@ from simplestack.transaction.flow import Flow
 
 __all__ = ["LARGEST", "Receiver", "UDPFlow", "UDPListener"]
 
-LARGEST = 65535
+LARGEST: Final = 65535
 """Octets of the largest datagram; Twisted reads 8,192 unless told."""
 
 _FLOWS = 16384
-_RECEIVE_BUFFER = 4 * 1024 * 1024
+_RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 
 
 class Receiver(Protocol):
@@ -39,7 +39,7 @@ class Receiver(Protocol):
 class UDPFlow:
     """A socket together with the address of a peer; costs little and is made at need."""
 
-    __slots__ = ("_address", "_key", "_listener", "_local", "remote")
+    __slots__ = ("_address", "_key", "_listener", "_local", "_sent_by", "remote")
 
     transport = "udp"
     reliable = False
@@ -50,6 +50,7 @@ class UDPFlow:
         self._address = address
         self.remote = (unmapped(address[0]), address[1])
         self._local: tuple[str, int] | None = None
+        self._sent_by = ""
         self._key = ""
 
     @property
@@ -59,6 +60,13 @@ class UDPFlow:
         if local is None:
             local = self._local = self._listener.sent_by(self.remote[0])
         return local
+
+    @property
+    def sent_by(self) -> str:
+        """The same as it is written."""
+        if not self._sent_by:
+            self._sent_by = join_address(*self.local)
+        return self._sent_by
 
     @property
     def alive(self) -> bool:

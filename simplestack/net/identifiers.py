@@ -4,13 +4,14 @@ from binascii import b2a_hex
 from collections.abc import Callable
 from os import urandom
 from random import SystemRandom
+from typing import Final
 
 __all__ = ["RandomIdentifiers"]
 
 
 #: Characters of a tag, and how many tags are drawn at once.
-_LENGTH = 16
-_DRAWN = 256
+_LENGTH: Final = 16
+_DRAWN: Final = 256
 
 
 class RandomIdentifiers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from OpenSSL import SSL, crypto
 from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred, succeed
@@ -31,7 +31,7 @@ from simplestack.transaction.location import Target
 
 __all__ = ["ListenError", "Network"]
 
-_BACKLOG = 511
+_BACKLOG: Final = 511
 
 
 class ListenError(Exception):

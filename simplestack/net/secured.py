@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Final
 
 from OpenSSL import SSL, crypto
 
 __all__ = ["Secured"]
 
 #: Octets read from OpenSSL at once; a record has 16,384 at the most (RFC 8446 §5.1).
-_PIECE = 65_536
+_PIECE: Final = 65_536
 
 
 class Secured:

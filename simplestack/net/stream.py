@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 from OpenSSL.SSL import Error as TLSError
 from twisted.internet.defer import Deferred
@@ -30,9 +30,9 @@ __all__ = ["SentBy", "StreamConnection", "StreamFactory", "StreamFlow", "Surroun
 SentBy = Callable[[str, str, int, str], tuple[str, int]]
 """From transport, local address, local port and remote address to the sent-by of our Via."""
 
-_PONG = b"\r\n"
+_PONG: Final = b"\r\n"
 #: Octets that wait for a peer before it counts as one that does not read.
-_FULL = 65_536
+_FULL: Final = 65_536
 
 
 class Surroundings(NamedTuple):
@@ -58,6 +58,7 @@ class StreamFlow:
         "local",
         "remote",
         "secure",
+        "sent_by",
         "transport",
     )
 
@@ -77,6 +78,7 @@ class StreamFlow:
         self.transport = transport
         self.secure = transport == "tls"
         self.local = sent_by
+        self.sent_by = join_address(*sent_by)
         self.remote = remote
         #: For whom the peer has shown a certificate; "" for nobody.
         self.domain = domain

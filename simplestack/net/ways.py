@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 
@@ -24,11 +24,11 @@ __all__ = ["UnreachableError", "Ways"]
 
 _BOUND = 16384
 #: Seconds for which the way to a named host is taken again without asking.
-_KEPT = 30.0
+_KEPT: Final = 30.0
 #: Seconds for which a target that failed stands behind the others, and one that takes UDP but
 #: no TCP is not bothered with TCP again.
-_FAILED = 60.0
-_NO_TCP = 600.0
+_FAILED: Final = 60.0
+_NO_TCP: Final = 600.0
 
 
 class UnreachableError(SIPError):

@@ -133,7 +133,7 @@ def combine(transformations: Collection[Transformations]) -> Permissions:
 
 
 # The watchers whom the same rules match are many.
-_combined = lru_cache(256)(combine)
+_combined: Final = lru_cache(256)(combine)
 
 
 def holds(condition: Condition, watcher: str, sphere: str | None, now: float) -> bool:

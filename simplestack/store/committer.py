@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
@@ -24,9 +24,9 @@ from simplestack.store.text import KEY_LIMIT, encode, fits
 __all__ = ["Batch", "Committer", "Reactor"]
 
 #: Seconds that commits may be released for before the reactor does something else.
-_SLICE = 0.005
+_SLICE: Final = 0.005
 #: Octets that must be writable before a failed store counts as recovered.
-_TRIAL = 65_536
+_TRIAL: Final = 65_536
 
 _Entries = dict[tuple[str, str], Record | Removed]
 #: Told what a commit has come to.

@@ -9,7 +9,7 @@ parsed anew; there is one for each power of two, which the drivers keep prepared
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Table
 from sqlalchemy.engine.interfaces import DBAPICursor
@@ -17,7 +17,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 __all__ = ["RowStatement", "delete", "upsert"]
 
 #: The most rows in one statement.
-_ROWS = 128
+_ROWS: Final = 128
 
 
 def _slices(count: int) -> Iterator[tuple[int, int]]:

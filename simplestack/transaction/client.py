@@ -8,7 +8,7 @@ tables carry it out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from simplestack.sip.message import Request, Response, parse_message
 from simplestack.transaction.flow import Flow
@@ -40,8 +40,8 @@ Done: TypeAlias = Callable[[Response | None, float], None]
 #: Gets the other responses, and the time.
 Others: TypeAlias = Callable[[Response, float], None]
 
-_TERMINATED = State.TERMINATED
-_NEVER = float("inf")
+_TERMINATED: Final = State.TERMINATED
+_NEVER: Final = float("inf")
 
 
 class ClientTransaction:
@@ -301,5 +301,5 @@ class InviteClientTransaction(ClientTransaction):
         self.flow.send(self._data)
 
 
-_NON_INVITE_CLIENT = Compiled(NON_INVITE_CLIENT, NonInviteClientTransaction)
-_INVITE_CLIENT = Compiled(INVITE_CLIENT, InviteClientTransaction)
+_NON_INVITE_CLIENT: Final = Compiled(NON_INVITE_CLIENT, NonInviteClientTransaction)
+_INVITE_CLIENT: Final = Compiled(INVITE_CLIENT, InviteClientTransaction)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from simplestack.sip.errors import SIPError
 from simplestack.sip.fields import NameAddr, parse_name_addr, parse_name_addrs
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 #: "MUST be less than 2**31" at first (§8.1.1.5), and then never beyond 32 bits (erratum).
-_LAST = 2**32 - 1
+_LAST: Final = 2**32 - 1
 
 
 class DialogId(NamedTuple):

@@ -16,7 +16,7 @@ costs a handful of transactions.
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 __all__ = ["Judgement", "Patience", "Verdict", "judge"]
 
@@ -58,17 +58,17 @@ class Patience(NamedTuple):
 
 
 #: "Destroys Usage" (RFC 5057 §5.2, the table): the peer lacks what the usage is made of.
-_USAGE = frozenset({405, 480, 481, 489, 501})
+_USAGE: Final = frozenset({405, 480, 481, 489, 501})
 #: "Destroys Dialog": who is at the other end, or the way to it, is gone.
-_DIALOG = frozenset({404, 410, 416, 482, 483, 484, 485, 502, 604})
+_DIALOG: Final = frozenset({404, 410, 416, 482, 483, 484, 485, 502, 604})
 #: Failures that another try may overcome: "Receiving a 408 will have the same effect on usages and
 #: dialogs as a real transaction timeout"; 500, 503 and 504 complain about this transaction only.
-_PASSING = frozenset({408, 500, 503, 504})
+_PASSING: Final = frozenset({408, 500, 503, 504})
 
-_DEFAULT = Patience()
-_NOTHING = Judgement(Verdict.NOTHING)
-_ENDS_USAGE = Judgement(Verdict.USAGE)
-_ENDS_DIALOG = Judgement(Verdict.DIALOG)
+_DEFAULT: Final = Patience()
+_NOTHING: Final = Judgement(Verdict.NOTHING)
+_ENDS_USAGE: Final = Judgement(Verdict.USAGE)
+_ENDS_DIALOG: Final = Judgement(Verdict.DIALOG)
 
 
 def judge(

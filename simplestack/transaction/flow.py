@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
-__all__ = ["DEFAULT_PORTS", "Flow", "sent_by", "via"]
+__all__ = ["DEFAULT_PORTS", "Flow", "via"]
 
 #: "If the port is absent, the default value depends on the transport.  It is 5060 for UDP, TCP
 #: and SCTP, 5061 for TLS" (RFC 3261 §18.1.1).
-DEFAULT_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
+DEFAULT_PORTS: Final = {"udp": 5060, "tcp": 5060, "tls": 5061}
 
 
 class Flow(Protocol):
@@ -35,6 +35,10 @@ class Flow(Protocol):
         """Host and port of the sent-by of our Via on this flow; IPv6 without brackets."""
 
     @property
+    def sent_by(self) -> str:
+        """The same as it is written: ``192.0.2.1:5060``, ``[2001:db8::1]:5060``."""
+
+    @property
     def remote(self) -> tuple[str, int]:
         """Address and port of the peer, as seen from here; IPv6 without brackets."""
 
@@ -57,12 +61,6 @@ class Flow(Protocol):
         """
 
 
-def sent_by(flow: Flow) -> str:
-    """The sent-by of our Via on this flow: ``192.0.2.1:5060``, ``[2001:db8::1]:5060``."""
-    host, port = flow.local
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def via(flow: Flow, branch: str) -> str:
     """Our Via header field value on this flow, which asks for the source port (RFC 3581 §3)."""
-    return f"SIP/2.0/{flow.transport.upper()} {sent_by(flow)};rport;branch={branch}"
+    return f"SIP/2.0/{flow.transport.upper()} {flow.sent_by};rport;branch={branch}"

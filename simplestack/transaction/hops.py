@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from simplestack.sip.fields import Via, parse_via, split_list
+from simplestack.sip.grammar import Params
 from simplestack.sip.message import Request
 from simplestack.transaction.flow import DEFAULT_PORTS, Flow
 
@@ -37,13 +38,15 @@ def stamp(request: Request, top: Via, flow: Flow) -> None:
             # "it MUST set the value of the parameter to the source port of the request ... the
             # server MUST insert a "received" parameter containing the source IP address that the
             # request came from even if it is identical to the value of the "sent-by" component"
-            before, found, after = raw.partition(";rport")
-            if found and after[:1] in ("", ";") and "," not in raw and '"' not in raw:
-                at = params.index(("rport", None))
-                here = (("received", address), ("rport", str(port)))
-                params = (*params[:at], *here, *params[at + 1 :])
+            at = raw.find(";rport")
+            after = raw[at + 6 :]
+            if at > 0 and after[:1] in ("", ";") and "," not in raw and '"' not in raw:
+                place = params.index(("rport", None))
+                text = str(port)
+                here: Params = (("received", address), ("rport", text))
+                params = params[:place] + here + params[place + 1 :]
                 top = Via(top.transport, top.host, top.port, params)
-                request.set_top_via(f"{before};received={address};rport={port}{after}", top)
+                request.set_top_via(f"{raw[:at]};received={address};rport={text}{after}", top)
                 return
     _stamp_list(request, address, port, rport or top.rport is not None)
 

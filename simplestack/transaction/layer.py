@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from simplestack.sip.errors import ParseError, SIPError
 from simplestack.sip.fields import Via
@@ -15,7 +15,7 @@ from simplestack.transaction.client import (
     NonInviteClientTransaction,
     Others,
 )
-from simplestack.transaction.flow import DEFAULT_PORTS, Flow, sent_by, via
+from simplestack.transaction.flow import DEFAULT_PORTS, Flow, via
 from simplestack.transaction.hops import response_flow, stamp
 from simplestack.transaction.limits import Limits
 from simplestack.transaction.matching import (
@@ -42,7 +42,11 @@ Deliver: TypeAlias = Callable[[Request, ServerTransaction | None, float], None]
 Reopen: TypeAlias = Callable[[Flow, tuple[str, int], bytes], bool]
 
 #: How much later than due timer J may fire, which only forgets something.
-_SLACK = 0.25
+_SLACK: Final = 0.25
+# A member of an enumeration takes two lookups.
+_FAILURE: Final = Event.FAILURE
+_SUCCESS: Final = Event.SUCCESS
+_PROVISIONAL: Final = Event.PROVISIONAL
 
 
 class Identifiers(Protocol):
@@ -152,7 +156,7 @@ class TransactionLayer:
 
     def _receive_response(self, response: Response, now: float) -> None:
         try:
-            branch, sent_by_text = branch_and_sent_by(response)
+            branch, sent_by = branch_and_sent_by(response)
         except SIPError:
             self.dropped += 1
             return
@@ -172,16 +176,13 @@ class TransactionLayer:
         # "If the value of the "sent-by" parameter in that header field value does not correspond
         # to a value that the client transport is configured to insert into requests, the response
         # MUST be silently discarded." (§18.1.2)
-        if sent_by_text != sent_by(transaction.flow):
+        if sent_by != transaction.flow.sent_by:
             host = transaction.flow.local[0].strip("[]").lower()
             if response.top_via.host.strip("[]") != host:
                 self.stray += 1
                 return
         status = response.status
-        if status >= 300:
-            event = Event.FAILURE
-        else:
-            event = Event.SUCCESS if status >= 200 else Event.PROVISIONAL
+        event = _FAILURE if status >= 300 else _SUCCESS if status >= 200 else _PROVISIONAL
         transaction.handle(event, response, now)
 
     def _receive_request(self, request: Request, flow: Flow, now: float) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from ipaddress import ip_address
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from simplestack.sip.errors import SIPError
 from simplestack.sip.fields import Via
@@ -27,11 +27,11 @@ __all__ = ["LARGE", "Query", "Steps", "Target", "locate", "locate_response"]
 
 #: "if it is larger than 1300 bytes and the path MTU is unknown, the request MUST be sent using an
 #: RFC 2914 congestion controlled transport protocol, such as TCP" (RFC 3261 §18.1.1).
-LARGE = 1300
+LARGE: Final = 1300
 
 #: As many records of one answer are looked at, and as many targets given: a zone that lists
 #: thousands must not make us try them all.
-_MOST = 16
+_MOST: Final = 16
 
 Kind: TypeAlias = Literal["NAPTR", "SRV", "A", "AAAA"]
 #: Gives numbers from 0 up to, without, 1.
@@ -64,8 +64,8 @@ class Target(NamedTuple):
 
 Steps: TypeAlias = Generator[Query, Sequence[Any], list[Target]]
 
-_SERVICES = {"SIP+D2U": "udp", "SIP+D2T": "tcp", "SIPS+D2T": "tls"}
-_PREFIXES = {"udp": "_sip._udp.", "tcp": "_sip._tcp.", "tls": "_sips._tcp."}
+_SERVICES: Final = {"SIP+D2U": "udp", "SIP+D2T": "tcp", "SIPS+D2T": "tls"}
+_PREFIXES: Final = {"udp": "_sip._udp.", "tcp": "_sip._tcp.", "tls": "_sips._tcp."}
 
 
 def locate(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from simplestack.sip.errors import SIPError
 from simplestack.sip.fields import Via
 from simplestack.sip.message import Request, Response
 
 __all__ = ["MergedRequests", "branch_and_sent_by", "has_cookie", "request_key"]
 
-_COOKIE = "z9hg4bk"
+_COOKIE: Final = "z9hg4bk"
 
 
 def branch_and_sent_by(response: Response) -> tuple[str, str]:
@@ -41,9 +43,9 @@ def has_cookie(top: Via) -> bool:
 
 def request_key(request: Request, top: Via, method: str) -> str:
     """What tells transactions of servers apart (RFC 3261 §17.2.3)."""
-    branch = top.branch
-    if branch is not None and len(branch) > 7 and branch[:7].lower() == _COOKIE:
-        return f"{branch.lower()} {top.host}:{top.port} {method}"
+    branch = (top.branch or "").lower()
+    if len(branch) > 7 and branch.startswith(_COOKIE):
+        return f"{branch} {top.host}:{top.port} {method}"
     # "If the branch parameter in the top Via header field is not present, or does not contain the
     # magic cookie": as RFC 2543 elements are matched.  The To tag, which an ACK has from the
     # response, is left to what compares it.

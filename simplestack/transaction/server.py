@@ -6,7 +6,7 @@ the request until it is answered.  The methods named like an action of the table
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from simplestack.sip.errors import SIPError
 from simplestack.sip.fields import Via, parse_name_addr
@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["InviteServerTransaction", "NonInviteServerTransaction", "ServerTransaction"]
 
-_TERMINATED = State.TERMINATED
-_TRYING = State.TRYING
-_NEVER = float("inf")
+_ACCEPTED: Final = State.ACCEPTED
+_TERMINATED: Final = State.TERMINATED
+_TRYING: Final = State.TRYING
+_USER_SUCCESS: Final = Event.USER_SUCCESS
+_NEVER: Final = float("inf")
 
 
 class ServerTransaction:
@@ -111,7 +113,7 @@ class ServerTransaction:
         if not actions:
             return False
         data = response.to_bytes()
-        if self.state is State.ACCEPTED and data != self._last:
+        if self.state is _ACCEPTED and data != self._last:
             return False
         self.state = state
         for action in actions:
@@ -186,7 +188,7 @@ class NonInviteServerTransaction(ServerTransaction):
         if status >= 300:
             return Event.USER_408 if status == 408 else Event.USER_FAILURE
         if status >= 200:
-            return Event.USER_SUCCESS
+            return _USER_SUCCESS
         if status > 100:
             return Event.USER_PROVISIONAL
         if self.state is _TRYING and not self.flow.reliable:
@@ -273,5 +275,5 @@ class InviteServerTransaction(ServerTransaction):
         self._layer.unacknowledged += 1
 
 
-_NON_INVITE_SERVER = Compiled(NON_INVITE_SERVER, NonInviteServerTransaction)
-_INVITE_SERVER = Compiled(INVITE_SERVER, InviteServerTransaction)
+_NON_INVITE_SERVER: Final = Compiled(NON_INVITE_SERVER, NonInviteServerTransaction)
+_INVITE_SERVER: Final = Compiled(INVITE_SERVER, InviteServerTransaction)

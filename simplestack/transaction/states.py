@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum, IntEnum
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 __all__ = [
     "INVITE_CLIENT",
@@ -150,7 +150,7 @@ S, E, A = State, Event, Action
 
 
 #: RFC 3261 §17.1.1, Figure 5 as RFC 6026 §8.4 replaces it.
-INVITE_CLIENT = Machine(
+INVITE_CLIENT: Final = Machine(
     "INVITE client",
     "RFC 3261 §17.1.1, RFC 6026 §7.2",
     # "The client transaction MUST pass the request to the transport layer for transmission ... If
@@ -247,7 +247,7 @@ INVITE_CLIENT = Machine(
 )
 
 #: RFC 3261 §17.1.2, Figure 6.  Both kinds of final response are treated alike.
-NON_INVITE_CLIENT = Machine(
+NON_INVITE_CLIENT: Final = Machine(
     "non-INVITE client",
     "RFC 3261 §17.1.2",
     # "When entering this state, the client transaction SHOULD set timer F to fire in 64*T1
@@ -316,7 +316,7 @@ NON_INVITE_CLIENT = Machine(
 )
 
 #: RFC 3261 §17.2.1, Figure 7 as RFC 6026 §8.6 replaces it.
-INVITE_SERVER = Machine(
+INVITE_SERVER: Final = Machine(
     "INVITE server",
     "RFC 3261 §17.2.1, RFC 6026 §7.1",
     # "The server transaction MUST generate a 100 (Trying) response unless it knows that the TU
@@ -444,7 +444,7 @@ INVITE_SERVER = Machine(
 )
 
 #: RFC 3261 §17.2.2, Figure 8, with the actions of RFC 4320 §4.
-NON_INVITE_SERVER = Machine(
+NON_INVITE_SERVER: Final = Machine(
     "non-INVITE server",
     "RFC 3261 §17.2.2, RFC 4320 §4",
     # "The state machine is initialized in the "Trying" state and is passed a request other than
@@ -539,7 +539,7 @@ NON_INVITE_SERVER = Machine(
     },
 )
 
-MACHINES: tuple[Machine, ...] = (
+MACHINES: Final[tuple[Machine, ...]] = (
     INVITE_CLIENT,
     NON_INVITE_CLIENT,
     INVITE_SERVER,

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
-from typing import Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 __all__ = ["Alarm", "Fifo", "TimerQueue", "Timers"]
 
@@ -159,7 +159,7 @@ class Alarm:
         self.function = None
 
 
-_NEVER = float("inf")
+_NEVER: Final = float("inf")
 
 
 class TimerQueue:

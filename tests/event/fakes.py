@@ -159,6 +159,7 @@ class FakeFlow:
     reliable = False
     secure = False
     local = ("192.0.2.1", 5060)
+    sent_by = "192.0.2.1:5060"
     remote = ("192.0.2.9", 5060)
     alive = True
     key = "udp:192.0.2.1:5060>192.0.2.9:5060"
