@@ -64,13 +64,20 @@ class Element(NamedTuple):
         return parse_content(self.standalone())
 
 
+#: How a prefix looks, at the begin of a tag and of an attribute, and how it is declared.
+_MARKS: Final = [
+    (f"{prefix}:", f"<{prefix}:", f" {prefix}:", f' xmlns:{prefix}="{namespace}"')
+    for namespace, prefix in PREFIXES.items()
+]
+
+
 def declarations(body: str) -> str:
     """Write the namespace declarations that a root around ``body`` needs."""
     found = ""
-    for namespace, prefix in PREFIXES.items():
+    for prefix, tag, attr, declaration in _MARKS:
         # A false alarm (" c:" in some text) declares a prefix too many.
-        if f"<{prefix}:" in body or f" {prefix}:" in body:
-            found += f' xmlns:{prefix}="{namespace}"'
+        if prefix in body and (tag in body or attr in body):
+            found += declaration
     return found
 
 

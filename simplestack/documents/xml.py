@@ -1,6 +1,6 @@
 """The one XML parser: UTF-8 only, no DTD, no entities, no network, bounded."""
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
 from lxml import etree
@@ -126,17 +126,27 @@ def _check_utf8(data: bytes) -> None:
 
 
 def _check_declared_encoding(data: bytes) -> None:
-    if b"\0" in data[:4]:
-        raise XMLError("not-utf-8", "the document is not encoded in UTF-8", 1, 1)
-    start = 3 if data.startswith(b"\xef\xbb\xbf") else 0
-    if not data.startswith(b"<?xml", start):
-        return
-    declaration = data[start : data.find(b"?>", start, start + 200)]
-    _, found, rest = declaration.partition(b"encoding")
-    if found:
-        name = rest.strip(b"\t\r\n =\"'").split(b'"')[0].split(b"'")[0].lower()
-        if name not in _ENCODINGS:
-            raise XMLError("not-utf-8", "the document declares an encoding other than UTF-8", 1, 1)
+    # Nearly all documents begin alike, with a short declaration.
+    end = data.find(b"?>", 0, 200)
+    if not (_is_utf8(data) if end < 0 else _is_utf8_again(data[:end])):
+        raise XMLError(
+            "not-utf-8", "the document is not encoded in UTF-8, or declares another encoding", 1, 1
+        )
+
+
+def _is_utf8(opening: bytes) -> bool:
+    """Whether a document that begins so is encoded in UTF-8, and declares no other encoding."""
+    if b"\0" in opening[:4]:
+        return False
+    start = 3 if opening.startswith(b"\xef\xbb\xbf") else 0
+    if not opening.startswith(b"<?xml", start):
+        return True
+    _, found, rest = opening[start:].partition(b"encoding")
+    name = rest.strip(b"\t\r\n =\"'").split(b'"')[0].split(b"'")[0].lower()
+    return not found or name in _ENCODINGS
+
+
+_is_utf8_again: Final = lru_cache(64)(_is_utf8)
 
 
 def _in_prolog(data: bytes, position: int) -> bool:
