@@ -13,6 +13,8 @@ from simplestack.state import (
     Removed,
     ResourceState,
     Subscription,
+    fields_of,
+    row_of,
 )
 from tests.store.records import (
     ALICE,
@@ -32,6 +34,31 @@ def applied(*sequence: ChangeSet) -> ResourceState:
     for changes in sequence:
         state.apply(changes)
     return state
+
+
+class SubscriptionTests(SynchronousTestCase):
+    def test_as_other_records(self) -> None:
+        """It is a value, and has what the store and the roles need of records (RFC 6665 §4.2)."""
+        one, same = subscription(), subscription()
+        self.assertEqual((one, hash(one)), (same, hash(same)))
+        self.assertNotEqual(one, binding())
+        self.assertNotEqual(one, subscription(suppress="x"))
+        self.assertEqual(one, Subscription(*row_of(one)))
+        self.assertEqual(
+            [getattr(one, name) for name in fields_of(Subscription)], list(row_of(one))
+        )
+        self.assertIn("suppress='x'", repr(subscription(suppress="x")))
+
+    def test_other_fields(self) -> None:
+        """Each field can be given another value, and there are no others."""
+        for name, kind in fields_of(Subscription).items():
+            value = kind(getattr(subscription(), name)) + kind(b"1" if kind is bytes else 1)
+            changed = subscription()._replace(**{name: value})
+            self.assertEqual(getattr(changed, name), value)
+            self.assertEqual(
+                changed._replace(**{name: getattr(subscription(), name)}), subscription()
+            )
+        self.assertRaises(ValueError, subscription()._replace, nothing=1)
 
 
 class ChangeSetTests(SynchronousTestCase):

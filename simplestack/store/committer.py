@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from simplestack.state import RECORD_KINDS, ChangeSet, Kind, Record, Removed
+from simplestack.state import RECORD_KINDS, ChangeSet, Kind, Record, Removed, row_of
 from simplestack.store.database import Connection, Database
 from simplestack.store.errors import StoreError, Unavailable, Unstorable
 from simplestack.store.text import KEY_LIMIT, encode, fits
@@ -455,7 +455,11 @@ class _Writer:
         for kind, changed in entries.items():
             if not changed:
                 continue
-            rows = [entry for entry in changed.values() if type(entry) is kind]
+            rows = [
+                row_of(entry)
+                for entry in changed.values()
+                if type(entry) is kind and not isinstance(entry, Removed)
+            ]
             if rows:
                 steps += database.upserts[kind].steps(database.texts[kind].encode(rows))
             if len(rows) < len(changed):

@@ -17,7 +17,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import PoolProxiedConnection
 
-from simplestack.state import RECORD_KINDS, Kind
+from simplestack.state import RECORD_KINDS, Kind, fields_of
 from simplestack.store.errors import StoreError
 from simplestack.store.migrations import MIGRATIONS, Migration, migrate
 from simplestack.store.schema import CREDENTIAL, RECORD_TABLES
@@ -146,9 +146,7 @@ class Database:
         self.deletes = {kind: delete(table, mark) for kind, table in RECORD_TABLES.items()}
         self.put_credential = upsert(CREDENTIAL, mark)
         self.texts: dict[Kind, RowText] = {
-            kind: RowText(
-                [i for i, type_ in enumerate(kind.__annotations__.values()) if type_ is str]
-            )
+            kind: RowText([i for i, type_ in enumerate(fields_of(kind).values()) if type_ is str])
             for kind in RECORD_KINDS
         }
 

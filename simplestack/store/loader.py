@@ -163,7 +163,7 @@ def read_records(database: Database) -> Callable[[list[str], Connection], dict[s
             rows = connection.execute(statement, argument).fetchall()
             if rows:
                 for row in database.texts[kind].decode(rows):
-                    record: Record = kind._make(row)
+                    record: Record = kind(*row)
                     found.setdefault(record.aor, []).append(record)
         return found
 

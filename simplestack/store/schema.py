@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 
 from simplestack.interfaces import Credential
-from simplestack.state import RECORD_KINDS, Kind
+from simplestack.state import RECORD_KINDS, Kind, fields_of
 
 __all__ = ["CREDENTIAL", "METADATA", "RECORD_TABLES", "REMOVAL", "REVISION", "TRIAL"]
 
@@ -43,7 +43,7 @@ def _table(kind: type, name: str, key: tuple[str, ...], *, rowid: bool) -> Table
         METADATA,
         *(
             Column(field, _TYPES[type_], nullable=False, server_default=defaults.get(field))
-            for field, type_ in kind.__annotations__.items()
+            for field, type_ in fields_of(kind).items()
         ),
         PrimaryKeyConstraint(*key),
         sqlite_with_rowid=rowid,

@@ -16,6 +16,7 @@ from simplestack.state import (
     Publication,
     Record,
     Subscription,
+    fields_of,
 )
 
 ALICE = "sip:alice@example.com"
@@ -141,7 +142,7 @@ _ids = st.sampled_from(["1", "2", "\0", "\udc80", "\ufdd00000"])
 
 
 def _records(kind: Kind, aor: str) -> SearchStrategy[Record]:
-    fields = {name: _fields[type_] for name, type_ in kind.__annotations__.items() if name != "aor"}
+    fields = {name: _fields[type_] for name, type_ in fields_of(kind).items() if name != "aor"}
     fields["id"] = _ids
     make: Callable[..., Record] = kind
     return st.builds(make, aor=st.just(aor), **fields)

@@ -12,7 +12,7 @@ from unittest import SkipTest, mock
 from sqlalchemy import Inspector, MetaData, create_engine, inspect
 from twisted.trial.unittest import SynchronousTestCase
 
-from simplestack.state import RECORD_KINDS, Document
+from simplestack.state import RECORD_KINDS, Document, fields_of, row_of
 from simplestack.store.database import Database
 from simplestack.store.errors import StoreError
 from simplestack.store.migrations import MIGRATIONS, Migration
@@ -141,7 +141,7 @@ class _Schema:
             Database(url).prepare(MIGRATIONS[:3])
             connection = Database(url).connect()
             for kind, table in RECORD_TABLES.items():
-                (row,) = [record for record in one_of_each() if type(record) is kind]
+                (row,) = [row_of(record) for record in one_of_each() if type(record) is kind]
                 names = ", ".join(column.name for column in table.columns)
                 marks = ", ".join(Database(url).mark(number + 1) for number in range(len(row)))
                 connection.execute(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", row)
@@ -149,7 +149,7 @@ class _Schema:
             Database(url).prepare()
             connection = Database(url).connect()
             for kind, table in RECORD_TABLES.items():
-                (row,) = [record for record in one_of_each() if type(record) is kind]
+                (row,) = [row_of(record) for record in one_of_each() if type(record) is kind]
                 names = ", ".join(column.name for column in table.columns)
                 rows = connection.execute(f"SELECT {names} FROM {table.name}").fetchall()
                 self.assertEqual(rows, [tuple(row)])
@@ -285,6 +285,6 @@ class TableTests(SynchronousTestCase):
         """A record is its row: the same fields in the same order."""
         for kind in RECORD_KINDS:
             self.assertEqual(
-                tuple(column.name for column in RECORD_TABLES[kind].columns), kind._fields
+                tuple(column.name for column in RECORD_TABLES[kind].columns), tuple(fields_of(kind))
             )
         self.assertIsInstance(METADATA, MetaData)
