@@ -10,6 +10,7 @@ from itertools import count
 from random import Random
 from typing import Protocol
 
+from simplestack.net.endpoints import join_address
 from simplestack.sip.errors import ParseError
 from simplestack.sip.message import Request, Response, parse_message
 from simplestack.transaction.flow import Flow
@@ -74,8 +75,7 @@ class Recorder:
     @property
     def sent_by(self) -> str:
         """Host and port as they are written in Via."""
-        host, port = self.local
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return join_address(*self.local)
 
     @property
     def key(self) -> str:
@@ -124,8 +124,7 @@ class WireFlow:
     @property
     def sent_by(self) -> str:
         """Host and port as they are written in Via."""
-        host, port = self.local
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return join_address(*self.local)
 
     @property
     def key(self) -> str:

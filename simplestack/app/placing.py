@@ -80,12 +80,10 @@ class Placing:
             record_routes is not None and request.record_routes[0].uri.scheme == "sips"
         )
         user, _, domain = aor[aor.find(":") + 1 :].rpartition("@")
-        if secure:
-            return f"sips:{user}@{flow.sent_by};{DOMAIN}={domain}"
-        transport = flow.transport
-        if transport == "udp":
-            return f"sip:{user}@{flow.sent_by};{DOMAIN}={domain}"
-        return f"sip:{user}@{flow.sent_by};transport={transport};{DOMAIN}={domain}"
+        scheme, transport = ("sips", "") if secure else ("sip", f";transport={flow.transport}")
+        if flow.transport == "udp":
+            transport = ""
+        return f"{scheme}:{user}@{flow.sent_by}{transport};{DOMAIN}={domain}"
 
 
 def domain_of(aor: str) -> str:

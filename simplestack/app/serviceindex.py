@@ -18,7 +18,7 @@ RECIPIENTS: Final = "recipient-list."
 
 def is_list(aor: str) -> bool:
     """Whether this is the AOR of a list."""
-    return aor.startswith("list:")
+    return aor.startswith(LIST)
 
 
 def services_of(document: Document) -> tuple[Service, ...]:

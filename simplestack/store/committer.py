@@ -455,18 +455,14 @@ class _Writer:
         for kind, changed in entries.items():
             if not changed:
                 continue
-            rows = [
-                row_of(entry)
-                for entry in changed.values()
-                if type(entry) is kind and not isinstance(entry, Removed)
-            ]
+            rows = [row_of(entry) for entry in changed.values() if not isinstance(entry, Removed)]
             if rows:
                 steps += database.upserts[kind].steps(database.texts[kind].encode(rows))
             if len(rows) < len(changed):
                 gone = [
                     (encode(aor), encode(key))
                     for (aor, key), entry in changed.items()
-                    if type(entry) is not kind
+                    if isinstance(entry, Removed)
                 ]
                 steps += database.deletes[kind].steps(gone)
         return steps

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import count
 from typing import TYPE_CHECKING
 
+from simplestack.net.endpoints import join_address
 from simplestack.sip.digest import authorize, choose, ha1
 from simplestack.sip.errors import ParseError
 from simplestack.sip.fields import Challenge, parse_challenge
@@ -55,8 +56,7 @@ class End:
     @property
     def sent_by(self) -> str:
         """Host and port as they are written in Via."""
-        host, port = self.local
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return join_address(*self.local)
 
     @property
     def key(self) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.bench.account import DOMAIN, Account, accounts_of
 from tests.bench.figures import Plan, Row
-from tests.bench.load import Load, Operation, Sockets
+from tests.bench.load import Load, LoadError, Operation, Sockets
 from tests.bench.measured import Side
 from tests.bench.operations import Publish, Register, Subscribe
 from tests.bench.provision import create_users, emptied, put_rules
@@ -22,7 +22,7 @@ from tests.bench.streams import Streams
 from tests.net.doubles import Authority
 from tests.ports import free_port
 
-__all__ = ["prepared", "subscribing"]
+__all__ = ["check_apart", "prepared", "subscribing"]
 
 
 def subscribing(
@@ -43,6 +43,12 @@ def _listen(directory: Path, port: int, transport: str, stream: int) -> list[str
         key, certificate = Authority(str(directory)).issue("localhost")
         listen.append(f"tls:{stream}:interface=127.0.0.1:privateKey={key}:certKey={certificate}")
     return listen
+
+
+def check_apart(plan: Plan) -> None:
+    """See that two servers that are compared have a database each."""
+    if plan.store:
+        raise LoadError("two servers are compared, which can't share a database: leave --store out")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.bench.figures import Figures, Plan, Row
 from tests.bench.load import LoadError
 from tests.bench.measured import Side, compare, measure
-from tests.bench.prepared import prepared
+from tests.bench.prepared import check_apart, prepared
 from tests.store.cluster import Cluster, programs
 
 __all__ = ["RATIOS", "beside", "run_core", "run_profiled", "run_ratio"]
@@ -71,8 +71,7 @@ def _cluster() -> Iterator[str]:
 @contextmanager
 def _other(plan: Plan, row: Row) -> Iterator[tuple[Side, Side]]:
     """What a row is compared with, and the row itself, both prepared."""
-    if plan.store:
-        raise LoadError("two servers are compared, which can't share a database: leave --store out")
+    check_apart(plan)
     kind = row.name.partition("-")[0]
     with ExitStack() as made:
         if kind == "growth":

@@ -11,7 +11,7 @@ from tests.bench.figures import Figures, MemoryFigures, Plan, Row
 from tests.bench.load import Load, Operation
 from tests.bench.measured import Side, compare, measure, stretch
 from tests.bench.operations import Publish, Register
-from tests.bench.prepared import prepared, subscribing
+from tests.bench.prepared import check_apart, prepared, subscribing
 from tests.bench.started import directory_of, running, sockets_made
 from tests.bench.xcap import DocumentPut, ElementPut, Get, clients
 from tests.ports import free_port
@@ -83,6 +83,7 @@ def run_row(plan: Plan, row: Row) -> tuple[Figures | None, Figures]:
 
 def run_rules(plan: Plan, row: Row) -> tuple[Figures, Figures]:
     """Measure a server with twenty rules for each user, beside one without rules."""
+    check_apart(plan)
     publish = row._replace(method="PUBLISH")
     with (
         prepared(plan, publish, rules=0) as (without, _),

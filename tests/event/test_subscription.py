@@ -118,6 +118,18 @@ class InitialTests(Case):
         self.assertEqual(message.uri, "sip:p2")
         self.assertEqual(message.get_all("Route"), ["<sip:p1;lr>", "<sip:alice@192.0.2.9>"])
 
+    def test_common_texts(self) -> None:
+        """What many subscriptions to an AOR say alike is in memory once (RFC 6665 §4.2)."""
+        for number in (1, 2):
+            headers = ["User-Agent: phone 1", "Accept: text/state"]
+            self.agent.subscribe(
+                subscribe(call_id=f"call-{number}", from_tag=f"f{number}", headers=headers)
+            )
+        first, second = self.agent.state.subscriptions.values()
+        for name in ("local_uri", "remote_uri", "contact", "accept", "user_agent"):
+            self.assertTrue(getattr(first, name), name)
+            self.assertIs(getattr(first, name), getattr(second, name), name)
+
 
 class DialogTests(Case):
     """In a dialog: RFC 6665 §4.2.1.4, §4.5.2, RFC 3261 §12.2.2."""
