@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import ceil
+from ssl import SSLContext
 from typing import Any
 
-from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
@@ -27,12 +27,12 @@ class Dialing:
     """
 
     def __init__(
-        self, reactor: Any, around: Surroundings, context: Callable[[], SSL.Context]
+        self, reactor: Any, around: Surroundings, context: Callable[[], SSLContext]
     ) -> None:
         self._reactor = reactor
         self._around = around
         self._make_context = context
-        self._context: SSL.Context | None = None
+        self._context: SSLContext | None = None
         self._waiting: dict[Target, list[Deferred[StreamFlow]]] = {}
 
     async def dial(self, target: Target, timeout: float) -> StreamFlow:

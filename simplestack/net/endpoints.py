@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv6Address, ip_address
 from typing import NamedTuple
 
-from simplestack.net.tls import load_identity
+from simplestack.net.tls import ServerTLS
 from simplestack.transaction.flow import DEFAULT_PORTS
 
 __all__ = ["ListenSpec", "join_address", "parse_listen", "split_advertised"]
@@ -107,7 +107,8 @@ def parse_listen(text: str) -> ListenSpec:
             )
         # One file with both the key and the certificate is common.
         spec = spec._replace(key=spec.key or spec.certificate)
-        load_identity(spec.key, spec.certificate, spec.chain)
+        # Reading the files checks them.
+        ServerTLS(spec.key, spec.certificate, spec.chain)
     return spec
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Sequence
+from ssl import SSLContext
 from typing import Any, Final
 
-from OpenSSL import SSL, crypto
+from OpenSSL import crypto
 from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
@@ -21,7 +22,7 @@ from simplestack.net.dns import Lookups
 from simplestack.net.endpoints import ListenSpec, join_address, split_advertised
 from simplestack.net.routes import Routes
 from simplestack.net.stream import StreamFactory, StreamFlow, Surroundings
-from simplestack.net.tls import ServerTLS, client_context, load_identity
+from simplestack.net.tls import Identity, ServerTLS, client_context
 from simplestack.net.ways import Ways
 from simplestack.sip.message import DEFAULT_LIMITS, Limits
 from simplestack.sip.uri import Uri
@@ -232,10 +233,10 @@ class Network:
                 return local, spec.port
         return local, port
 
-    def _client_context(self) -> SSL.Context:
+    def _client_context(self) -> SSLContext:
         for spec in self.listen:
             if spec.transport == "tls":
-                identity = load_identity(spec.key, spec.certificate, spec.chain)
+                identity = Identity(spec.key, spec.certificate, spec.chain)
                 return client_context(self._authorities, identity)
         return client_context(self._authorities)
 

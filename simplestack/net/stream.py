@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from ssl import SSLError as TLSError
 from typing import Any, ClassVar, Final, NamedTuple
 
-from OpenSSL.SSL import Error as TLSError
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress
@@ -19,7 +19,7 @@ from simplestack.net.connections import Connections
 from simplestack.net.datagram import Receiver
 from simplestack.net.endpoints import join_address
 from simplestack.net.routes import unmapped
-from simplestack.net.secured import Secured
+from simplestack.net.secured import Secured, explain
 from simplestack.net.tls import ServerTLS, serves
 from simplestack.sip.errors import ParseError
 from simplestack.sip.framer import KeepAlive, StreamFramer
@@ -313,7 +313,7 @@ class StreamConnection(Protocol):
         """The TLS handshake is done: look whose certificate it was (RFC 5922 §7.3)."""
         if self.domain is not None and self.flow is None:
             certificate = secured.certificate
-            if certificate is None or not serves(certificate.to_cryptography(), self.domain):
+            if certificate is None or not serves(certificate, self.domain):
                 # "If the server is not authenticated, the client MUST close the connection
                 # immediately."
                 self._fail(ConnectionError(f"the certificate of the peer is not of {self.domain}"))
@@ -372,7 +372,7 @@ class StreamConnection(Protocol):
         if self.domain is None or self.flow is not None or self.ready.called:
             return
         if isinstance(error, TLSError):
-            error = ConnectionError(f"TLS failed: {_explain(error)}")
+            error = ConnectionError(f"TLS failed: {explain(error)}")
         elif error is None or isinstance(error, ConnectionDone):
             error = ConnectionError("the peer closed the connection")
         self.ready.errback(error)
@@ -415,12 +415,3 @@ class StreamFactory(Factory):
             return None
         secured = None if self._server is None else self._server.end()
         return StreamConnection(self._name, self._around, None, secured)
-
-
-def _explain(error: BaseException) -> str:
-    """The reasons in an OpenSSL error, which comes as a list of triples."""
-    if error.args and isinstance(error.args[0], list | tuple):
-        reasons = [str(entry[-1]) for entry in error.args[0] if entry]
-        if reasons:
-            return ", ".join(reasons)
-    return str(error) or "handshake refused"

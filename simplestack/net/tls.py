@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 from ipaddress import ip_address
-from typing import Any, NamedTuple
+from tempfile import NamedTemporaryFile
+from typing import Final, NamedTuple
 
 from cryptography import x509
-from OpenSSL import SSL, crypto
-from twisted.internet import ssl
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from OpenSSL import crypto
 
-from simplestack.net.secured import Secured
+from simplestack.net.secured import Secured, explain
 
 __all__ = [
     "Identity",
@@ -18,37 +22,58 @@ __all__ = [
     "client_context",
     "client_end",
     "load_authorities",
-    "load_identity",
     "serves",
 ]
 
+#: For TLS 1.2, best first; those of 1.3 are all good. Forward secrecy is preferred, but phones
+#: that know nothing but RSA and AES get through.
+_CIPHERS: Final = (
+    "ECDH+AESGCM:ECDH+CHACHA20:DH+AESGCM:DH+CHACHA20:ECDH+AES256:DH+AES256:"
+    "ECDH+AES128:DH+AES:RSA+AESGCM:RSA+AES:!aNULL:!MD5:!DSS"
+)
+
 
 class Identity(NamedTuple):
-    """A private key, its certificate, and what leads from there to a root."""
+    """The PEM files of a private key, its certificate, and what leads from there to a root.
 
-    key: crypto.PKey
-    certificate: crypto.X509
-    chain: tuple[crypto.X509, ...]
-
-
-def load_identity(key: str, certificate: str, chain: str = "") -> Identity:
-    """Read PEM files; further certificates in the certificate's file join the chain.
-
-    Raises ValueError with one line that says which file is wrong and how.
+    Further certificates in the certificate's file are part of the chain.
     """
-    certificates = _certificates(certificate)
-    private = _private_key(key)
-    context = SSL.Context(SSL.TLS_METHOD)
-    try:
-        context.use_certificate(certificates[0])
-        context.use_privatekey(private)
-        context.check_privatekey()
-    except SSL.Error:
-        raise ValueError(
-            f"the private key in {key} does not belong to the certificate in {certificate}"
-        ) from None
-    further = _certificates(chain) if chain else ()
-    return Identity(private, certificates[0], (*certificates[1:], *further))
+
+    key: str
+    certificate: str
+    chain: str = ""
+
+    def load(self, context: ssl.SSLContext) -> None:
+        """Read the files, and have the context show the certificate.
+
+        Raises ValueError with one line that says which file is wrong and how.
+        """
+        certificates = _certificates(self.certificate)
+        if _private_key(self.key).public_key() != certificates[0].public_key():
+            raise ValueError(
+                f"the private key in {self.key} does not belong to the certificate"
+                f" in {self.certificate}"
+            )
+        further = _certificates(self.chain) if self.chain else []
+        try:
+            if not further:
+                context.load_cert_chain(self.certificate, self.key, "")
+                return
+            # The chain is read from the certificate's own file and from no other, so there is
+            # one for a moment that has both. Without the key: that stays where it is.
+            with NamedTemporaryFile(suffix=".pem") as joined:
+                for each in (*certificates, *further):
+                    joined.write(each.public_bytes(Encoding.PEM))
+                joined.flush()
+                context.load_cert_chain(joined.name, self.key, "")
+        except ssl.SSLError as error:
+            raise ValueError(
+                f"the certificate in {self.certificate} can't serve: {explain(error)}"
+            ) from None
+        except OSError as error:
+            raise ValueError(
+                f"the certificate in {self.certificate} can't be loaded: {error.strerror}"
+            ) from None
 
 
 def load_authorities(path: str) -> tuple[crypto.X509, ...]:
@@ -56,7 +81,7 @@ def load_authorities(path: str) -> tuple[crypto.X509, ...]:
 
     Raises ValueError with one line that says what is wrong with the file.
     """
-    return _certificates(path)
+    return tuple(crypto.X509.from_cryptography(each) for each in _certificates(path))
 
 
 class ServerTLS:
@@ -67,68 +92,55 @@ class ServerTLS:
     """
 
     def __init__(self, key: str, certificate: str, chain: str = "") -> None:
-        self._paths = (key, certificate, chain)
+        self._identity = Identity(key, certificate, chain)
         self._context = self._build()
 
     def reload(self) -> None:
         """Read the files again, for the connections to come. Raises ValueError, as at first."""
         self._context = self._build()
 
-    def _build(self) -> SSL.Context:
-        identity = load_identity(*self._paths)
-        options = ssl.CertificateOptions(
-            privateKey=identity.key,
-            certificate=identity.certificate,
-            extraCertChain=list(identity.chain),
-            enableSessions=True,
-            enableSessionTickets=True,
-        )
-        context: SSL.Context = options.getContext()
+    def _build(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        _strengthen(context)
+        self._identity.load(context)
         return context
 
     def end(self) -> Secured:
         """The server's end of one more connection."""
-        connection = SSL.Connection(self._context, None)
-        connection.set_accept_state()
-        return Secured(connection)
+        return Secured(self._context, True)
 
 
 def client_context(
     authorities: Sequence[crypto.X509] | None = None, identity: Identity | None = None
-) -> SSL.Context:
+) -> ssl.SSLContext:
     """The context of our outgoing TLS connections, made once for all of them.
 
     `authorities` None stands for those of the system. `identity` is shown to servers that
-    ask for one.
+    ask for one. Raises ValueError if its files can't be read.
     """
-    trust: dict[str, Any] = {"verify": True, "caCerts": authorities}
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    _strengthen(context)
+    # RFC 5922 §7.2 has rules of its own for names: `serves`.
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED
     if authorities is None:
-        # Twisted does not annotate it.
-        platform_trust: Any = ssl.platformTrust
-        trust = {"trustRoot": platform_trust()}
-    options = ssl.CertificateOptions(
-        privateKey=identity.key if identity else None,
-        certificate=identity.certificate if identity else None,
-        extraCertChain=list(identity.chain) if identity else None,
-        enableSessionTickets=True,
-        **trust,
-    )
-    context: SSL.Context = options.getContext()
+        context.load_default_certs()
+    else:
+        trusted = (crypto.dump_certificate(crypto.FILETYPE_ASN1, each) for each in authorities)
+        context.load_verify_locations(cadata=b"".join(trusted))
+    if identity is not None:
+        identity.load(context)
     return context
 
 
-def client_end(context: SSL.Context, host: str) -> Secured:
+def client_end(context: ssl.SSLContext, host: str) -> Secured:
     """The client's end of a TLS connection to `host`.
 
     The chain is verified in the handshake; whether the certificate is the one of the domain
     is for `serves` to say when the handshake is done.
     """
-    connection = SSL.Connection(context, None)
     # RFC 6066 §3: "Literal IPv4 and IPv6 addresses are not permitted in 'HostName'."
-    if _address(host) is None:
-        connection.set_tlsext_host_name(host.encode("idna"))
-    connection.set_connect_state()
-    return Secured(connection)
+    return Secured(context, False, host if _address(host) is None else None)
 
 
 def serves(certificate: x509.Certificate, domain: str) -> bool:
@@ -161,6 +173,13 @@ def serves(certificate: x509.Certificate, domain: str) -> bool:
     return any(name.rstrip(".").lower() == wanted for name in accepted)
 
 
+def _strengthen(context: ssl.SSLContext) -> None:
+    """What is right for either side; Python has turned compression off."""
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_CIPHERS)
+    context.options |= ssl.OP_NO_RENEGOTIATION
+
+
 def _address(host: str) -> object | None:
     try:
         return ip_address(host.removeprefix("[").removesuffix("]"))
@@ -168,29 +187,26 @@ def _address(host: str) -> object | None:
         return None
 
 
-def _certificates(path: str) -> tuple[crypto.X509, ...]:
+def _certificates(path: str) -> list[x509.Certificate]:
     data = _read(path)
     try:
-        loaded = x509.load_pem_x509_certificates(data)
+        return x509.load_pem_x509_certificates(data)
     except ValueError:
         raise ValueError(
             f"{path} holds no PEM certificate; it should have a block BEGIN CERTIFICATE"
         ) from None
-    return tuple(crypto.X509.from_cryptography(certificate) for certificate in loaded)
 
 
-def _private_key(path: str) -> crypto.PKey:
+def _private_key(path: str) -> PrivateKeyTypes:
     data = _read(path)
-
-    def refuse(*_: object) -> bytes:
+    try:
+        return load_pem_private_key(data, None)
+    except TypeError:
         raise ValueError(
             f"the private key in {path} has a pass phrase; a service can't type it:"
             " write it without one, readable by the service's user alone"
-        )
-
-    try:
-        return crypto.load_privatekey(crypto.FILETYPE_PEM, data, refuse)
-    except crypto.Error:
+        ) from None
+    except (ValueError, UnsupportedAlgorithm):
         raise ValueError(
             f"{path} holds no PEM private key; it should have a block BEGIN PRIVATE KEY"
         ) from None

@@ -136,16 +136,21 @@ class Wire(StringTransport):
 
 
 class Authority:
-    """A certificate authority for the life of one test, writing into a directory."""
+    """A certificate authority for the life of one test, writing into a directory of its own.
 
-    def __init__(self, directory: str) -> None:
+    A root, or one that has its certificate of the authority `above`.
+    """
+
+    def __init__(self, directory: str, above: Authority | None = None) -> None:
         self._directory = Path(directory)
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test Authority")])
+        common = "Test Authority" if above is None else "Test Authority Below"
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+        issuer = above or self
         certificate = (
-            self._builder(self._name, self._key)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .sign(self._key, hashes.SHA256())
+            issuer._builder(self._name, self._key)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(issuer._key, hashes.SHA256())
         )
         self.path = str(self._directory / "authority.pem")
         Path(self.path).write_bytes(certificate.public_bytes(serialization.Encoding.PEM))

@@ -263,7 +263,8 @@ class TLSTests(NetworkCase):
         os.mkdir(directory)
         self.trust = load_authorities(Authority(directory).path)
         error = await self.failure(self.connect("sips:localhost:{}", "localhost"))
-        self.assertIn("certificate verify failed", error.text)
+        self.assertIn("TLS failed: certificate verify failed: ", error.text)
+        self.assertNotIn("_ssl.c", error.text)
 
     @asynchronous
     async def test_no_tls_there(self) -> None:
@@ -338,6 +339,33 @@ class TLSTests(NetworkCase):
                 return b"".join(iter(lambda: plain.recv(1000), b""))
 
         await deferToThread(talk)
+        await until(lambda: not len(server.network.connections))
+
+    @asynchronous
+    async def test_garbage(self) -> None:
+        """Who sends garbage instead of a record is told so, and let go (RFC 8446 §6.2)."""
+        key, certificate = self.authority.issue("localhost")
+        server, (port,) = await self.start(
+            f"tls:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
+        )
+        context = ssl.create_default_context(cafile=self.authority.path)
+
+        def talk() -> str:
+            with (
+                socket.create_connection(("127.0.0.1", port), 5) as plain,
+                context.wrap_socket(plain, server_hostname="localhost") as secured,
+                socket.socket(fileno=os.dup(secured.fileno())) as beneath,
+            ):
+                secured.sendall(b"\r\n\r\n")
+                secured.recv(10)
+                beneath.sendall(b"\x17\x03\x03\x00\x20" + b"x" * 32)
+                try:
+                    secured.recv(10)
+                except ssl.SSLError as error:
+                    return error.reason
+            return "nothing"
+
+        self.assertIn("ALERT_BAD_RECORD_MAC", await deferToThread(talk))
         await until(lambda: not len(server.network.connections))
 
     async def failure(self, attempt: Awaitable[Any]) -> UnreachableError:

@@ -1,7 +1,10 @@
-"""Whose certificate it is (RFC 5922)."""
+"""Whose certificate it is (RFC 5922), whom we trust, and what we show."""
 
 import os
+import ssl
+import tempfile
 from ipaddress import ip_address
+from pathlib import Path
 
 from cryptography.x509 import (
     DNSName,
@@ -11,7 +14,15 @@ from cryptography.x509 import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from simplestack.net.tls import ServerTLS, serves
+from simplestack.net.secured import Secured, explain
+from simplestack.net.tls import (
+    Identity,
+    ServerTLS,
+    client_context,
+    client_end,
+    load_authorities,
+    serves,
+)
 from tests.net.doubles import Authority
 
 
@@ -64,21 +75,161 @@ class ServesTests(SynchronousTestCase):
         self.assertFalse(self.holds("a" * 64 + ".example", DNSName("example.com")))
 
 
-class ServerTLSTests(SynchronousTestCase):
-    def test_reload(self) -> None:
-        """A renewed certificate is taken without a restart; a bad one changes nothing."""
+class CertificatesCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        """A root, an authority below it, and a certificate of the latter."""
+        self.root = self.authority()
+        self.below = self.authority(self.root)
+        self.key, self.certificate = self.below.issue("localhost")
+
+    def authority(self, above: Authority | None = None) -> Authority:
+        """An authority with a directory of its own."""
         directory = self.mktemp()
         os.mkdir(directory)
-        authority = Authority(directory)
-        key, path = authority.issue("example.com")
-        server = ServerTLS(key, path)
+        return Authority(directory, above)
+
+    def client(self, trusted: Authority, identity: Identity | None = None) -> Secured:
+        """The client's end, toward localhost."""
+        return client_end(client_context(load_authorities(trusted.path), identity), "localhost")
+
+
+class ServerTLSTests(CertificatesCase):
+    def test_reload(self) -> None:
+        """A renewed certificate is taken without a restart; a bad one changes nothing."""
+        server = ServerTLS(self.key, self.certificate)
         first = server._context
-        self.assertIs(server.end()._connection.get_context(), first)
-        authority.issue("example.com")
+        self.assertIs(server.end()._object.context, first)
+        self.below.issue("localhost")
         server.reload()
         second = server._context
         self.assertIsNot(second, first)
-        with open(path, "w") as file:
-            file.write("junk")
+        Path(self.certificate).write_text("junk")
         self.assertRaises(ValueError, server.reload)
         self.assertIs(server._context, second)
+
+    def test_strength(self) -> None:
+        """RFC 9325 §3.1.1 and §4.1: no TLS before 1.2, no compression, no weak cipher."""
+        contexts = (ServerTLS(self.key, self.certificate)._context, client_context())
+        for context in contexts:
+            self.assertEqual(context.minimum_version, ssl.TLSVersion.TLSv1_2)
+            self.assertTrue(context.options & ssl.OP_NO_COMPRESSION)
+            self.assertTrue(context.options & ssl.OP_NO_RENEGOTIATION)
+            for cipher in context.get_ciphers():
+                self.assertGreaterEqual(cipher["strength_bits"], 128, cipher)
+                self.assertNotIn("Au=None", cipher["description"])
+                self.assertIn("AES", cipher["name"].replace("CHACHA20", "AES"))
+        self.assertEqual(contexts[0].verify_mode, ssl.CERT_NONE)
+        self.assertEqual(contexts[1].verify_mode, ssl.CERT_REQUIRED)
+
+    def test_chain(self) -> None:
+        """RFC 8446 §4.4.2: what leads to the root is sent, from a file of its own or the same."""
+        alone = ServerTLS(self.key, self.certificate)
+        apart = ServerTLS(self.key, self.certificate, self.below.path)
+        joined = self.mktemp()
+        paths = (self.key, self.certificate, self.below.path)
+        Path(joined).write_bytes(b"".join(Path(path).read_bytes() for path in paths))
+        together = ServerTLS(joined, joined)
+        for server in (apart, together):
+            meet(self.client(self.root), server.end())
+        error = self.assertRaises(ssl.SSLError, meet, self.client(self.root), alone.end())
+        self.assertIn("certificate verify failed: unable to get", explain(error))
+
+    def test_nothing_is_left(self) -> None:
+        """The file in which the chain is joined is gone, and never had the key."""
+        directory = self.mktemp()
+        os.mkdir(directory)
+        self.patch(tempfile, "tempdir", directory)
+        ServerTLS(self.key, self.certificate, self.below.path)
+        self.assertEqual(os.listdir(directory), [])
+        self.patch(tempfile, "tempdir", os.path.join(directory, "nowhere"))
+        error = self.assertRaises(
+            ValueError, ServerTLS, self.key, self.certificate, self.below.path
+        )
+        self.assertIn("can't be loaded: No such file", str(error))
+
+    def test_weak_key(self) -> None:
+        """What OpenSSL says of a certificate that it does not take is told."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        # Keys of 192 bits and more: an elliptic curve's has half of its own bits.
+        context.set_ciphers("ALL:@SECLEVEL=4")
+        identity = Identity(self.key, self.certificate)
+        error = self.assertRaises(ValueError, identity.load, context)
+        self.assertIn(f"{self.certificate} can't serve: ee key too small", str(error))
+
+
+class ClientTests(CertificatesCase):
+    def test_unknown_authority(self) -> None:
+        """An authority that is not among those given, or the system's, is nobody's."""
+        self.key, self.certificate = self.root.issue("localhost")
+        server = ServerTLS(self.key, self.certificate)
+        meet(self.client(self.root), server.end())
+        for client in (self.client(self.authority()), client_end(client_context(), "localhost")):
+            end = server.end()
+            error = self.assertRaises(ssl.SSLCertVerificationError, meet, client, end)
+            self.assertIn("certificate verify failed: ", explain(error))
+            self.assertNotIn("_ssl.c", explain(error))
+            self.assertFalse(client.shaken)
+            # The server is told (RFC 8446 §6.2).
+            error = self.assertRaises(ssl.SSLError, end.receive, client.outgoing())
+            self.assertIn("alert", explain(error))
+
+    def test_not_a_root(self) -> None:
+        """RFC 5280 §6: trust begins at a root; an authority below one is none."""
+        server = ServerTLS(self.key, self.certificate, self.below.path)
+        self.assertRaises(ssl.SSLError, meet, self.client(self.below), server.end())
+
+    def test_names_are_not_looked_at(self) -> None:
+        """RFC 5922 §7.2 has its own rules for names, which `serves` knows."""
+        server = ServerTLS(self.key, self.certificate, self.below.path)
+        context = client_context(load_authorities(self.root.path))
+        client = client_end(context, "elsewhere.example")
+        meet(client, server.end())
+        certificate = client.certificate
+        assert certificate is not None
+        self.assertTrue(serves(certificate, "localhost"))
+        self.assertFalse(serves(certificate, "elsewhere.example"))
+
+    def test_server_name(self) -> None:
+        """RFC 6066 §3: the name is told in ASCII; "Literal […] addresses are not permitted"."""
+        named: list[str | None] = []
+
+        def name(_: ssl.SSLObject | ssl.SSLSocket, host: str | None, __: ssl.SSLContext) -> None:
+            named.append(host)
+
+        server = ServerTLS(self.key, self.certificate, self.below.path)
+        server._context.sni_callback = name
+        context = client_context(load_authorities(self.root.path))
+        for host in ("localhost", "bücher.example", "192.0.2.1", "2001:db8::1", "[::1]"):
+            meet(client_end(context, host), server.end())
+        self.assertEqual(named, ["localhost", "xn--bcher-kva.example", None, None, None])
+
+    def test_identity(self) -> None:
+        """RFC 8446 §4.4.2: our certificate and its chain are shown to a server that asks."""
+        asking = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        asking.verify_mode = ssl.CERT_REQUIRED
+        asking.load_verify_locations(self.root.path)
+        asking.load_cert_chain(*reversed(self.root.issue("localhost")))
+        server = Secured(asking, True)
+        identity = Identity(self.key, self.certificate, self.below.path)
+        meet(self.client(self.root, identity), server)
+        certificate = server.certificate
+        assert certificate is not None
+        self.assertEqual(certificate.issuer.rfc4514_string(), "CN=Test Authority Below")
+        self.assertRaises(ssl.SSLError, meet, self.client(self.root), Secured(asking, True))
+
+    def test_nobody_is_asked(self) -> None:
+        """Our server asks no client for a certificate."""
+        key, certificate = self.root.issue("localhost")
+        server = ServerTLS(key, certificate).end()
+        meet(self.client(self.root, Identity(key, certificate)), server)
+        self.assertIsNone(server.certificate)
+
+
+def meet(client: Secured, server: Secured) -> None:
+    """Let both ends shake hands. Raises ssl.SSLError where one of them fails."""
+    client.start()
+    server.start()
+    for _ in range(3):
+        server.receive(client.outgoing())
+        client.receive(server.outgoing())
+    assert client.shaken and server.shaken
