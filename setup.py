@@ -51,6 +51,7 @@ COMPILED = [
     "simplestack/net/datagram.py",
     "simplestack/net/identifiers.py",
     "simplestack/net/network.py",
+    "simplestack/net/readers.py",
     "simplestack/net/secured.py",
     "simplestack/net/stream.py",
     "simplestack/net/ways.py",

@@ -20,6 +20,7 @@ from simplestack.net.datagram import LARGEST, UDPListener
 from simplestack.net.dialing import Dialing
 from simplestack.net.dns import Lookups
 from simplestack.net.endpoints import ListenSpec, join_address, split_advertised
+from simplestack.net.readers import Readers
 from simplestack.net.routes import Routes
 from simplestack.net.stream import StreamFactory, StreamFlow, Surroundings
 from simplestack.net.tls import Identity, ServerTLS, client_context
@@ -76,7 +77,13 @@ class Network:
         self._streams: list[ListenSpec] = []
         self._tls: list[ServerTLS] = []
         self._around = Surroundings(
-            layer, self.clockwork, clock, self.connections, self._sent_by, message_limits
+            layer,
+            self.clockwork,
+            clock,
+            self.connections,
+            self._sent_by,
+            message_limits,
+            Readers(reactor),
         )
         self._dialing = Dialing(reactor, self._around, self._client_context)
         self._ways = Ways(

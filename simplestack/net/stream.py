@@ -18,6 +18,7 @@ from simplestack.net.clockwork import Clockwork
 from simplestack.net.connections import Connections
 from simplestack.net.datagram import Receiver
 from simplestack.net.endpoints import join_address
+from simplestack.net.readers import Readers
 from simplestack.net.routes import unmapped
 from simplestack.net.secured import Secured, explain
 from simplestack.net.tls import ServerTLS, serves
@@ -31,6 +32,8 @@ SentBy = Callable[[str, str, int, str], tuple[str, int]]
 """From transport, local address, local port and remote address to the sent-by of our Via."""
 
 _PONG: Final = b"\r\n"
+#: Octets read at once; a TLS record has a few more than 16,384.
+_PIECE: Final = 32_768
 #: Octets that wait for a peer before it counts as one that does not read.
 _FULL: Final = 65_536
 
@@ -44,6 +47,8 @@ class Surroundings(NamedTuple):
     connections: Connections
     sent_by: SentBy
     limits: Limits = DEFAULT_LIMITS
+    #: Who reads the connections; None for their transports.
+    readers: Readers | None = None
 
 
 class StreamFlow:
@@ -113,7 +118,8 @@ class StreamConnection(Protocol):
     It lets go of a peer that sends what can't be framed, that is slow with a message, silent
     for long, or does not read what it is sent; `Connections.sweep` looks at the times.
 
-    What is written in one turn of the reactor leaves together at its end, directly by the
+    It is read by `Readers` until its end is near, then by its transport, which finds out what has
+    become of it. What is written in one turn of the reactor leaves together at its end, directly by the
     socket; the transport's own queue, which takes three calls of the system and a turn more, is
     for what the socket does not take.
     """
@@ -147,6 +153,8 @@ class StreamConnection(Protocol):
         self._secured = secured
         self._out: list[bytes] = []
         self._socket: Any = None
+        # The handle of the socket while `Readers` read it.
+        self._handle = -1
         # Whether the transport has a queue, and how much was put there since it was empty.
         self._queued = False
         self._registering = False
@@ -160,12 +168,42 @@ class StreamConnection(Protocol):
         transport.setTcpNoDelay(True)
         transport.setTcpKeepAlive(True)
         self._socket = transport.getHandle()
+        readers = self._around.readers
+        if readers is not None:
+            handle = self._socket.fileno()
+            if readers.add(handle, self):
+                transport.stopReading()
+                self._handle = handle
         self._around.connections.add(self)
         if self._name == "tcp" or self.domain is None:
             self._open()
         if self._secured is not None and self.closing is None:
             self._secured.start()
             self._transmit(self._secured.outgoing())
+
+    def read(self) -> bool:
+        """Read what is there; False where there is nothing and will be nothing."""
+        try:
+            data: bytes = self._socket.recv(_PIECE)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        if data:
+            self.dataReceived(data)
+        return data != b""
+
+    def hand_back(self) -> None:
+        """Have the transport read from now on."""
+        self._handle = -1
+        transport: Any = self.transport
+        transport.startReading()
+
+    def lost(self, reason: Failure) -> None:
+        """The reactor has let go of everything."""
+        self._handle = -1
+        transport: Any = self.transport
+        transport.connectionLost(reason)
 
     def dataReceived(self, data: bytes) -> None:
         """A piece of the stream; it may hold any number of messages, or a part of one."""
@@ -200,6 +238,7 @@ class StreamConnection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, by whomever."""
+        self._leave_readers(closed=True)
         self._socket = None
         self._out.clear()
         flow = self.flow
@@ -261,6 +300,7 @@ class StreamConnection(Protocol):
             secured.farewell()
             self._transmit(secured.outgoing())
         self._unregister()
+        self._leave_readers()
         transport: Any = self.transport
         transport.loseConnection()
 
@@ -270,6 +310,7 @@ class StreamConnection(Protocol):
             self.flow.alive = False
         if self.closing is None:
             self.closing = self._around.clock()
+        self._leave_readers()
         self._socket = None
         self._out.clear()
         transport: Any = self.transport
@@ -331,6 +372,7 @@ class StreamConnection(Protocol):
             if self.flow is not None:
                 self.flow.alive = False
             self._unregister()
+            self._leave_readers()
             transport: Any = self.transport
             transport.loseConnection()
 
@@ -367,6 +409,12 @@ class StreamConnection(Protocol):
             self._unread = 0
             transport: Any = self.transport
             transport.unregisterProducer()
+
+    def _leave_readers(self, closed: bool = False) -> None:
+        readers = self._around.readers
+        if self._handle >= 0 and readers is not None:
+            readers.remove(self._handle, closed)
+            self._handle = -1
 
     def _fail(self, error: BaseException | None) -> None:
         if self.domain is None or self.flow is not None or self.ready.called:

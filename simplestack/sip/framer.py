@@ -27,6 +27,8 @@ class KeepAlive:
 
 
 KEEP_ALIVE: Final = KeepAlive()
+_CR: Final = 13
+_LF: Final = 10
 
 
 class StreamFramer:
@@ -39,16 +41,19 @@ class StreamFramer:
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self.limits = limits
-        self._buffer = bytearray()
+        # What came of a header, and up to where its end is not.
+        self._rest = b""
         self._searched = 0
+        # What came of a body, how much of it has not, and the message whose it is.
+        self._body = bytearray()
+        self._missing = 0
         self._message: Request | Response | None = None
-        self._length = 0
         self._failed = False
 
     @property
     def waiting(self) -> bool:
         """Whether a message has begun and not ended."""
-        return self._message is not None or bool(self._buffer.strip(b"\r\n"))
+        return self._message is not None or (self._rest != b"" and self._rest.strip(b"\r\n") != b"")
 
     def feed(self, data: bytes) -> list[Request | Response | KeepAlive]:
         """Take octets; give what they complete.
@@ -60,67 +65,71 @@ class StreamFramer:
         done: list[Request | Response | KeepAlive] = []
         if self._failed:
             return done
-        self._buffer += data
+        start = 0
+        message = self._message
+        if message is not None:
+            start = self._missing
+            self._body += data[:start]
+            if len(data) < start:
+                self._missing = start - len(data)
+                return done
+            message.body = bytes(self._body)
+            self._body.clear()
+            self._message = None
+            done.append(message)
+        elif self._rest:
+            data = self._rest + data
+            self._rest = b""
         try:
-            while (message := self._next()) is not None:
-                done.append(message)
+            self._read(data, start, done)
         except ParseError as error:
             self._failed = True
-            self._buffer.clear()
             self._message = None
             error.earlier = tuple(done)
             raise
         return done
 
-    def _next(self) -> Request | Response | KeepAlive | None:
-        buffer = self._buffer
-        message = self._message
-        if message is None:
-            if buffer[:1] == b"\r" and self._skip_line_ends():
-                return KEEP_ALIVE
-            message = self._read_head()
-            if message is None:
-                return None
-        length = self._length
-        if len(buffer) < length:
-            self._message = message
-            return None
-        message.body = bytes(buffer[:length])
-        del buffer[:length]
-        self._message = None
-        return message
-
-    def _skip_line_ends(self) -> bool:
-        # One CRLF before a start line is skipped (RFC 3261 §7.5), two are a keep-alive.
-        # Whether it is one or two shows with what follows.
-        buffer = self._buffer
-        if buffer[:4] == b"\r\n\r\n":
-            del buffer[:4]
-            return True
-        if len(buffer) > 2 and buffer[:2] == b"\r\n" and buffer[:4] != b"\r\n\r":
-            del buffer[:2]
-        return False
-
-    def _read_head(self) -> Request | Response | None:
-        buffer = self._buffer
+    def _read(self, data: bytes, start: int, done: list[Request | Response | KeepAlive]) -> None:
+        """Read whole messages from `start` on, and keep what is left."""
         limits = self.limits
-        end = buffer.find(b"\r\n\r\n", self._searched)
-        if end < 0 or end > limits.head:
-            if len(buffer) - 3 > limits.head:
-                raise ParseError(
-                    513, "the header is too large", partial(bytes(buffer[: limits.head]), limits)
-                )
-            self._searched = max(0, len(buffer) - 3)
-            return None
-        head = bytes(buffer[:end])
-        del buffer[: end + 4]
+        searched = self._searched
         self._searched = 0
-        message = parse_head(head, limits)
-        length = content_length(message)
-        if length is None:
-            # §20.14: over a stream "the Content-Length header field MUST be used".
-            raise ParseError(400, "Content-Length is missing", answerable(message))
-        if length > limits.body:
-            raise ParseError(513, "the body is too large", answerable(message))
-        self._length = length
-        return message
+        while start < len(data):
+            if data[start] == _CR:
+                # One CRLF before a start line is skipped (RFC 3261 §7.5), two are a keep-alive.
+                # Whether it is one or two shows with what follows.
+                following = data[start : start + 4]
+                if following == b"\r\n\r\n":
+                    done.append(KEEP_ALIVE)
+                    start += 4
+                    searched = 0
+                    continue
+                if len(following) > 2 and following[1] == _LF and following != b"\r\n\r":
+                    start += 2
+                    searched = 0
+            end = data.find(b"\r\n\r\n", start + searched)
+            if end < 0 or end - start > limits.head:
+                if len(data) - start - 3 > limits.head:
+                    head = data[start : start + limits.head]
+                    raise ParseError(513, "the header is too large", partial(head, limits))
+                self._rest = data[start:]
+                self._searched = max(0, len(data) - start - 3)
+                return
+            searched = 0
+            message = parse_head(data[start:end], limits)
+            length = content_length(message)
+            if length is None:
+                # §20.14: over a stream "the Content-Length header field MUST be used".
+                raise ParseError(400, "Content-Length is missing", answerable(message))
+            if length > limits.body:
+                raise ParseError(513, "the body is too large", answerable(message))
+            start = end + 4
+            end = start + length
+            if end > len(data):
+                self._message = message
+                self._body += data[start:]
+                self._missing = end - len(data)
+                return
+            message.body = data[start:end]
+            start = end
+            done.append(message)
