@@ -48,6 +48,7 @@ COMPILED = [
     "simplestack/app/turn.py",
     "simplestack/app/undelivered.py",
     "simplestack/net/clockwork.py",
+    "simplestack/net/connections.py",
     "simplestack/net/datagram.py",
     "simplestack/net/identifiers.py",
     "simplestack/net/network.py",

@@ -88,5 +88,5 @@ class _Single(Factory):
     def __init__(self, connection: StreamConnection) -> None:
         self._connection = connection
 
-    def buildProtocol(self, addr: IAddress | None) -> StreamConnection:
+    def buildProtocol(self, addr: IAddress | None) -> Any:
         return self._connection

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from ssl import SSLError as TLSError
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -38,17 +37,29 @@ _PIECE: Final = 32_768
 _FULL: Final = 65_536
 
 
-class Surroundings(NamedTuple):
+class Surroundings:
     """What all connections of a network share."""
 
-    layer: Receiver
-    clockwork: Clockwork
-    clock: Callable[[], float]
-    connections: Connections
-    sent_by: SentBy
-    limits: Limits = DEFAULT_LIMITS
-    #: Who reads the connections; None for their transports.
-    readers: Readers | None = None
+    __slots__ = ("clock", "clockwork", "connections", "layer", "limits", "readers", "sent_by")
+
+    def __init__(
+        self,
+        layer: Receiver,
+        clockwork: Clockwork,
+        clock: Callable[[], float],
+        connections: Connections,
+        sent_by: SentBy,
+        limits: Limits = DEFAULT_LIMITS,
+        readers: Readers | None = None,
+    ) -> None:
+        self.layer = layer
+        self.clockwork = clockwork
+        self.clock = clock
+        self.connections = connections
+        self.sent_by = sent_by
+        self.limits = limits
+        #: Who reads the connections; None for their transports.
+        self.readers = readers
 
 
 class StreamFlow:
@@ -112,8 +123,8 @@ class StreamFlow:
         return f"<StreamFlow {self.key}{'' if self.alive else ' closed'}>"
 
 
-class StreamConnection(Protocol):
-    """One TCP or TLS connection, accepted or made by us.
+class StreamConnection:
+    """One TCP or TLS connection, accepted or made by us: what Twisted calls a protocol.
 
     It lets go of a peer that sends what can't be framed, that is slow with a message, silent
     for long, or does not read what it is sent; `Connections.sweep` looks at the times.
@@ -133,6 +144,8 @@ class StreamConnection(Protocol):
         domain: str | None = None,
         secured: Secured | None = None,
     ) -> None:
+        #: What Twisted calls so: the socket with its queue, or a TLS one of a test.
+        self.transport: Any = None
         #: None for a connection that was accepted, else whom we connect to.
         self.domain = domain
         self.flow: StreamFlow | None = None
@@ -162,9 +175,9 @@ class StreamConnection(Protocol):
         # Whether a message has come; a keep-alive proves nothing.
         self._proved = domain is not None
 
-    def connectionMade(self) -> None:
+    def makeConnection(self, transport: Any) -> None:
         """The connection stands; under TLS the handshake is still to come."""
-        transport: Any = self.transport
+        self.transport = transport
         transport.setTcpNoDelay(True)
         transport.setTcpKeepAlive(True)
         self._socket = transport.getHandle()
@@ -196,14 +209,12 @@ class StreamConnection(Protocol):
     def hand_back(self) -> None:
         """Have the transport read from now on."""
         self._handle = -1
-        transport: Any = self.transport
-        transport.startReading()
+        self.transport.startReading()
 
     def lost(self, reason: Failure) -> None:
         """The reactor has let go of everything."""
         self._handle = -1
-        transport: Any = self.transport
-        transport.connectionLost(reason)
+        self.transport.connectionLost(reason)
 
     def dataReceived(self, data: bytes) -> None:
         """A piece of the stream; it may hold any number of messages, or a part of one."""
@@ -301,8 +312,7 @@ class StreamConnection(Protocol):
             self._transmit(secured.outgoing())
         self._unregister()
         self._leave_readers()
-        transport: Any = self.transport
-        transport.loseConnection()
+        self.transport.loseConnection()
 
     def abort(self) -> None:
         """End the connection now."""
@@ -313,17 +323,15 @@ class StreamConnection(Protocol):
         self._leave_readers()
         self._socket = None
         self._out.clear()
-        transport: Any = self.transport
-        transport.abortConnection()
+        self.transport.abortConnection()
 
     @property
     def address(self) -> str:
         """The address of the peer."""
-        transport: Any = self.transport
-        return unmapped(transport.getPeer().host)
+        return unmapped(self.transport.getPeer().host)
 
     def _open(self) -> None:
-        transport: Any = self.transport
+        transport = self.transport
         here, there = transport.getHost(), transport.getPeer()
         local = (unmapped(here.host), here.port)
         remote = (unmapped(there.host), there.port)
@@ -373,8 +381,7 @@ class StreamConnection(Protocol):
                 self.flow.alive = False
             self._unregister()
             self._leave_readers()
-            transport: Any = self.transport
-            transport.loseConnection()
+            self.transport.loseConnection()
 
     def _transmit(self, data: bytes) -> None:
         """Hand octets to the system, and to the transport what it does not take."""
@@ -382,14 +389,15 @@ class StreamConnection(Protocol):
         if not data or socket is None:
             return
         if not self._queued:
-            sent = 0
-            # Whatever is wrong, the transport finds it, too, and says how the connection ended.
-            with suppress(OSError):
+            try:
                 sent = socket.send(data)
+            except OSError:
+                # Whatever is wrong, the transport finds it, too, and says how the connection ended.
+                sent = 0
             if sent == len(data):
                 return
             data = data[sent:]
-        transport: Any = self.transport
+        transport = self.transport
         transport.write(data)
         self._unread += len(data)
         if not self._queued:
@@ -407,8 +415,7 @@ class StreamConnection(Protocol):
         if self._queued:
             self._queued = False
             self._unread = 0
-            transport: Any = self.transport
-            transport.unregisterProducer()
+            self.transport.unregisterProducer()
 
     def _leave_readers(self, closed: bool = False) -> None:
         readers = self._around.readers
@@ -456,7 +463,7 @@ class StreamFactory(Factory):
         self._around = around
         self._server = server
 
-    def buildProtocol(self, addr: IAddress | None) -> StreamConnection | None:
+    def buildProtocol(self, addr: IAddress | None) -> Any:
         """A connection, or None (the port then hangs up) where there are enough."""
         host = unmapped(getattr(addr, "host", ""))
         if not self._around.connections.admits(host):

@@ -108,7 +108,7 @@ class WaysCase(SynchronousTestCase):
     def come(self, host: str = "198.51.100.7", secure: bool = False) -> StreamConnection:
         """A peer connects to us."""
         factory = self.tls_factory if secure else self.factory
-        connection = factory.buildProtocol(IPv4Address("TCP", host, 40000))
+        connection: StreamConnection = factory.buildProtocol(IPv4Address("TCP", host, 40000))
         assert connection is not None
         connection.makeConnection(Wire(host))
         return connection
