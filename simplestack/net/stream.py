@@ -218,10 +218,17 @@ class StreamConnection:
 
     def dataReceived(self, data: bytes) -> None:
         """A piece of the stream; it may hold any number of messages, or a part of one."""
-        if self._secured is not None:
-            data = self._said(data, self._secured)
-            if not data:
-                return
+        secured = self._secured
+        if secured is not None:
+            data = self._said(data, secured)
+        if data:
+            self._read_stream(data)
+        if secured is not None and secured.ended:
+            # "Each party MUST send a "close_notify" alert before closing its write side" (RFC
+            # 8446 §6.1); a peer that has closed his wants no more of us.
+            self.close()
+
+    def _read_stream(self, data: bytes) -> None:
         flow = self.flow
         if flow is None or not flow.alive:
             return
@@ -352,10 +359,6 @@ class StreamConnection:
             self._transmit(secured.outgoing())
             if secured.shaken:
                 self._shaken(secured)
-        if secured.ended:
-            # "Each party MUST send a "close_notify" alert before closing its write side" (RFC
-            # 8446 §6.1); a peer that has closed his wants no more of us.
-            self.close()
         return data
 
     def _shaken(self, secured: Secured) -> None:

@@ -1,5 +1,8 @@
 """SIP over a stream (RFC 3261 §18.3, RFC 5626 §3.5.1), and how long connections may stay."""
 
+import contextlib
+import os
+import ssl
 from itertools import cycle
 from typing import Any
 
@@ -14,8 +17,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from simplestack.net.clockwork import Clockwork
 from simplestack.net.connections import Connections, StreamLimits
 from simplestack.net.stream import StreamConnection, StreamFactory, Surroundings
+from simplestack.net.tls import ServerTLS
 from simplestack.sip.message import Limits
-from tests.net.doubles import Layer, Wire, message
+from tests.net.doubles import Authority, Layer, Wire, message
 
 PIECES = (
     message(1),
@@ -440,3 +444,31 @@ class ConnectionsTests(StreamCase):
         error = self.failureResultOf(ready, ConnectionError).value
         self.assertIn("the peer closed the connection", str(error))
         self.assertEqual(self.layer.closed, [])
+
+
+class SecuredTests(StreamCase):
+    """What TLS adds."""
+
+    def test_last_words(self) -> None:
+        """RFC 8446 §6.1: what was said before the close_notify counts, in one piece with it, too."""
+        directory = self.mktemp()
+        os.mkdir(directory)
+        authority = Authority(directory)
+        server = ServerTLS(*authority.issue("localhost"))
+        connection, wire = StreamConnection("tls", self.around, None, server.end()), Wire()
+        connection.makeConnection(wire)
+        context = ssl.create_default_context(cafile=authority.path)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+        with contextlib.suppress(ssl.SSLWantReadError):
+            client.do_handshake()
+        connection.dataReceived(outgoing.read())
+        incoming.write(wire.drain())
+        client.do_handshake()
+        client.write(message(1))
+        with contextlib.suppress(ssl.SSLWantReadError):
+            client.unwrap()
+        connection.dataReceived(outgoing.read())
+        self.assertEqual(self.layer.numbers, ["1"])
+        self.assertTrue(wire.disconnecting)
+        self.lose(connection)
