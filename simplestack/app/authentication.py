@@ -18,11 +18,13 @@ from simplestack.sip.digest import (
 )
 from simplestack.sip.errors import SIPError
 from simplestack.sip.fields import Credentials
+from simplestack.sip.recent import Recent
 from simplestack.sip.uri import Uri, parse_uri
 
 __all__ = ["Authenticator", "Claim", "Verified"]
 
-#: Credentials that are kept in memory; only users that exist take a place.
+#: Credentials that are kept in memory, of each domain, and twice as many at most; only users that
+#: exist take a place.
 MAX_CACHED: Final = 200_000
 
 
@@ -100,7 +102,9 @@ class Authenticator:
         self._nonces = nonces
         self._identifiers = identifiers
         # Domain → user name → what is known of him.
-        self._known: dict[str, dict[str, _User]] = {domain: {} for domain in self._domains}
+        self._known: dict[str, Recent[_User]] = {
+            domain: Recent(MAX_CACHED) for domain in self._domains
+        }
         self._version: int | None = None
 
     def realm(self, *domains: str) -> str:
@@ -167,7 +171,7 @@ class Authenticator:
         """Whether the AOR is of a user."""
         uri = parse_uri(aor)
         known = self._known.get(uri.host)
-        if known is not None and uri.user in known:
+        if known is not None and known.get(uri.user) is not None:
             return True
         return self._look_up(uri.user, uri.host).addCallback(lambda known: known is not None)
 
@@ -212,9 +216,7 @@ class Authenticator:
             return self._look_up(username, domain)
         known = self._known.get(domain)
         if credential is not None and known is not None:
-            if len(known) >= MAX_CACHED:
-                del known[next(iter(known))]
-            known[credential.username] = _User(credential)
+            known.set(credential.username, _User(credential))
         return credential
 
 

@@ -28,7 +28,7 @@ class PresRulesPolicy:
     ``default_handling`` is what becomes of a watcher where the user has no rules document; of
     several documents all rules count (RFC 5025 §9.7).  It is for watchers that are known by name:
     an anonymous one gets nothing that the user's own rules don't give.  The decisions of the
-    last ``max_remembered`` AORs are kept.
+    last ``max_remembered`` AORs are kept, and twice as many at most.
     """
 
     name = "pres-rules"

