@@ -21,6 +21,8 @@ AUIDS: Final = frozenset({"pres-rules", "org.openmobilealliance.pres-rules"})
 _PRESENCE: Final = "presence"
 _SPHERE: Final = f"{{{ns.RPID}}}sphere"
 _MAX_WATCHERS: Final = 1024
+#: AORs of whose rules the gist is kept, some 100 octets each.
+_GISTS: Final = 100_000
 
 
 class _Rules(NamedTuple):
@@ -31,6 +33,19 @@ class _Rules(NamedTuple):
     ruleset: Ruleset | None
     boundaries: tuple[float, ...]
     depends_on_sphere: bool
+
+
+class _Gist(NamedTuple):
+    """What of the rules documents of an AOR has to be known whenever its state changes."""
+
+    #: What tells the documents from others; empty where there are none.
+    documents: tuple[int, ...]
+    #: Whether there are times at which they say otherwise.
+    timed: bool
+    depends_on_sphere: bool
+
+
+_NO_RULES: Final = _Gist((), False, False)
 
 
 class _Entry:
@@ -50,16 +65,18 @@ class _Entry:
 
 
 class Rulings:
-    """What the rules documents of AORs say; the last ``max_remembered`` AORs are kept, and twice
-    as many at most.
+    """What the rules documents of AORs say.
 
-    Of several documents of a user all rules count (RFC 5025 §9.7).
+    What was read of them is kept of the last ``max_remembered`` AORs that have some, and of twice as
+    many at most; of all others whether the clock or a publication can change what they say, so that
+    they are read again only for a watcher.  Of several documents of a user all rules count (RFC 5025 §9.7).
     """
 
-    __slots__ = ("_entries",)
+    __slots__ = ("_entries", "_gists")
 
     def __init__(self, max_remembered: int) -> None:
         self._entries: Recent[_Entry] = Recent(max_remembered)
+        self._gists: Recent[_Gist] = Recent(_GISTS)
 
     def decide(self, state: ResourceState, watcher: str, default: Decision, now: float) -> Decision:
         """What the rules of the AOR say of an identity, "" where nobody knows who it is.
@@ -67,11 +84,13 @@ class Rulings:
         ``default`` is for those who are known, where there is no document.  A document that can't
         be read blocks.
         """
+        if not self._gist(state).documents:
+            return default if watcher else BLOCKED
         entry = self._entry(state.aor)
         rules = _rules(state, entry)
         ruleset = rules.ruleset
         if ruleset is None:
-            return BLOCKED if rules.documents or not watcher else default
+            return BLOCKED
         sphere = sphere_of(state, now) if rules.depends_on_sphere else None
         decisions = entry.decisions
         last_sphere, since = entry.decided
@@ -99,13 +118,16 @@ class Rulings:
                 if key.partition("/")[0] in AUIDS:
                     return True
             elif kind is Publication:
-                entry = self._entries.get(changes.aor)
-                if entry is None or entry.rules is None or entry.rules.depends_on_sphere:
+                gist = self._gists.get(changes.aor)
+                if gist is None or gist.depends_on_sphere:
                     return True
         return False
 
     def boundary(self, state: ResourceState, now: float) -> float | None:
         """The next begin or end of a validity in the rules, or of a sphere that they ask for."""
+        gist = self._gist(state)
+        if not gist.timed and not gist.depends_on_sphere:
+            return None
         rules = _rules(state, self._entry(state.aor))
         if rules.ruleset is None:
             return None
@@ -119,6 +141,20 @@ class Rulings:
             ]
             next_ = min([*times, *([] if next_ is None else [next_])], default=None)
         return next_
+
+    def _gist(self, state: ResourceState) -> _Gist:
+        aor = state.aor
+        gist = self._gists.get(aor)
+        documents: tuple[int, ...] = ()
+        if state.documents:
+            documents = tuple([hash((each.entity_tag, each.body)) for each in rules_of(state)])
+        if gist is None or gist.documents != documents:
+            gist = _NO_RULES
+            if documents:
+                rules = _rules(state, self._entry(aor))
+                gist = _Gist(documents, rules.boundaries != (), rules.depends_on_sphere)
+            self._gists.set(aor, gist)
+        return gist
 
     def _entry(self, aor: str) -> _Entry:
         entry = self._entries.get(aor)

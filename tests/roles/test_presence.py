@@ -284,6 +284,7 @@ class ComposedTests(PresenceTestCase):
         package = PresencePackage(composer, authorization)
         for number in range(10):
             state = ResourceState(f"sip:{number}@x.org")
+            state.apply(ChangeSet(state.aor, [rules()]))
             package.full(state, EVERYTHING, MEDIA_TYPE, 0.0)
             package.authorize(state, BOB, 0.0)
         for kept in (composer._composed, authorization._rulings._entries):
@@ -384,6 +385,37 @@ class AuthorizeTests(PresenceTestCase):
     def sphere(self, value: str, tag: str | None = None) -> Outcome[Response]:
         """Publish a sphere."""
         return self.publish(pidf(person=f"<r:sphere>{value}</r:sphere>"), tag=tag)
+
+    def test_rules_of_many(self) -> None:
+        """RFC 5025 §3.1.2: of every AOR it is known whether a PUBLISH may change what its rules
+        say, though the rules of few are remembered; a change of the rules shows at once.
+        """
+        policy = PresRulesPolicy(max_remembered=1)
+        validity = (
+            "<cp:validity><cp:from>2020-01-01T00:00:00Z</cp:from>"
+            "<cp:until>2040-01-01T00:00:00Z</cp:until></cp:validity>"
+        )
+        kinds = (
+            rules(),
+            rules(rule('<cp:sphere value="work"/>'), number=2),
+            rules(rule(validity), number=3),
+        )
+        published = self.publish(pidf()).changes
+        states = [ResourceState(f"sip:{number}@x.org") for number in range(9)]
+        for turn in range(3):
+            for number, state in enumerate(states):
+                kind = (number + turn) % 3
+                state.apply(ChangeSet(state.aor, [kinds[kind]._replace(aor=state.aor)]))
+                policy.decide(state, BOB, "presence", 0.0)
+            for number, state in enumerate(states):
+                kind = (number + turn) % 3
+                changes = ChangeSet(state.aor)
+                changes.entries = published.entries
+                self.assertEqual(policy.reauthorizes(changes), kind == 1)
+                self.assertEqual(policy.boundary(state, 0.0) is not None, kind == 2)
+        unheard = ChangeSet("sip:unheard@x.org")
+        unheard.entries = published.entries
+        self.assertTrue(policy.reauthorizes(unheard))
 
     def test_sphere(self) -> None:
         """The sphere is that on which all documents agree that name one (RFC 5025 §3.1.2)."""
