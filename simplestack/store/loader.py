@@ -1,14 +1,15 @@
 """Reads, in a small pool of threads; those that wait are answered together."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
+from sys import intern
 from threading import Thread
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.threadpool import ThreadPool
 
-from simplestack.state import Document, Kind, Record
+from simplestack.state import Document, Kind, Record, Subscription, fields_of
 from simplestack.store.committer import Reactor
 from simplestack.store.database import Connection, Database
 from simplestack.store.errors import Unavailable
@@ -19,6 +20,25 @@ __all__ = ["Loader", "Reader", "Readers", "read_records"]
 
 #: Seconds after which reading again is worth it.
 RETRY_AFTER = 2
+
+#: The texts that many subscriptions have in common.
+_COMMON = tuple(
+    place
+    for place, name in enumerate(fields_of(Subscription))
+    if name
+    in {
+        "package",
+        "status",
+        "event",
+        "watcher",
+        "local_uri",
+        "remote_uri",
+        "contact",
+        "accept",
+        "content_type",
+        "user_agent",
+    }
+)
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -163,11 +183,19 @@ def read_records(database: Database) -> Callable[[list[str], Connection], dict[s
             rows = connection.execute(statement, argument).fetchall()
             if rows:
                 for row in database.texts[kind].decode(rows):
-                    record: Record = kind(*row)
+                    record: Record = kind(*(_shared(row) if kind is Subscription else row))
                     found.setdefault(record.aor, []).append(record)
         return found
 
     return read
+
+
+def _shared(row: Sequence[Any]) -> list[Any]:
+    """The row of a subscription whose common texts are in memory once, as when it was made."""
+    values = list(row)
+    for place in _COMMON:
+        values[place] = intern(values[place])
+    return values
 
 
 class Loader:

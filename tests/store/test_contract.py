@@ -185,6 +185,15 @@ class _Contract:
                 self.assertEqual(records, [binding()])
                 records.clear()
 
+        def test_common_texts(self) -> None:
+            """What many subscriptions have in common is in memory once, after a restart, too."""
+            self.commit(ChangeSet(ALICE, [subscription(), subscription(key="s2")]))
+            self.store = self.reopened()
+            first, second = self.loaded().subscriptions.values()
+            for name in ("remote_uri", "local_uri", "contact", "accept", "user_agent"):
+                self.assertTrue(getattr(first, name), name)
+                self.assertIs(getattr(first, name), getattr(second, name))
+
         def test_deadlines(self) -> None:
             """Each AOR comes with its earliest expiry; documents do not expire."""
             self.commit(ChangeSet(ALICE, one_of_each()))
