@@ -239,7 +239,10 @@ class TimerQueue:
             entries = fifo.entries
             stale = fifo.stale
             if stale is not None:
-                while entries and stale(entries[0][1], entries[0][0]):
+                while entries:
+                    deadline, item = entries[0]
+                    if not stale(item, deadline):
+                        break
                     entries.popleft()
             if entries and entries[0][0] + fifo.slack < earliest:
                 earliest = entries[0][0] + fifo.slack
