@@ -55,12 +55,17 @@ class Readers:
 
     def add(self, handle: int, connection: Reading) -> bool:
         """Read this connection, whose transport must not; False where that can't be."""
-        if self._poll is None:
-            if self._make is None:
-                return False
-            self._poll = self._make()
-            self._reactor.addReader(self)
-        self._poll.register(handle, _READABLE)
+        try:
+            if self._poll is None:
+                if self._make is None:
+                    return False
+                self._poll = self._make()
+                self._reactor.addReader(self)
+            self._poll.register(handle, _READABLE)
+        except OSError:
+            # Too many open files, or no memory for one more.
+            self._rest()
+            return False
         self._connections[handle] = connection
         return True
 
@@ -70,10 +75,7 @@ class Readers:
             return
         if not closed:
             self._poll.unregister(handle)
-        if not self._connections:
-            self._reactor.removeReader(self)
-            self._poll.close()
-            self._poll = None
+        self._rest()
 
     def doRead(self) -> None:
         """Have those read that have something to read."""
@@ -91,6 +93,13 @@ class Readers:
                 self._log.failure("A connection was not read")
                 connection.abort()
 
+    def _rest(self) -> None:
+        """Without connections the reactor needs no reader."""
+        if not self._connections and self._poll is not None:
+            self._reactor.removeReader(self)
+            self._poll.close()
+            self._poll = None
+
     def fileno(self) -> int:
         """The handle of the epoll."""
         return -1 if self._poll is None else int(self._poll.fileno())
@@ -103,7 +112,11 @@ class Readers:
         """The reactor has stopped: so do the connections."""
         connections = list(self._connections.values())
         self._connections.clear()
-        self._poll.close()
-        self._poll = None
+        if self._poll is not None:
+            self._poll.close()
+            self._poll = None
         for connection in connections:
-            connection.lost(reason)
+            try:
+                connection.lost(reason)
+            except Exception:
+                self._log.failure("A connection did not end well")

@@ -105,5 +105,5 @@ def explain(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate verify failed: {error.verify_message}"
     # The name of the reason is there where OpenSSL has one.
-    reason: str | None = error.reason
+    reason: str | None = getattr(error, "reason", None)
     return reason.lower().replace("_", " ") if reason else str(error.strerror).partition(" (")[0]

@@ -21,7 +21,7 @@ AUIDS: Final = frozenset({"pres-rules", "org.openmobilealliance.pres-rules"})
 _PRESENCE: Final = "presence"
 _SPHERE: Final = f"{{{ns.RPID}}}sphere"
 _MAX_WATCHERS: Final = 1024
-#: AORs of whose rules the gist is kept, some 100 octets each.
+#: AORs of whose rules the gist is kept, some 250 octets each, and of twice as many at most.
 _GISTS: Final = 100_000
 
 
@@ -68,8 +68,9 @@ class Rulings:
     """What the rules documents of AORs say.
 
     What was read of them is kept of the last ``max_remembered`` AORs that have some, and of twice as
-    many at most; of all others whether the clock or a publication can change what they say, so that
-    they are read again only for a watcher.  Of several documents of a user all rules count (RFC 5025 §9.7).
+    many at most; of very many more whether the clock or a publication can change what they say, so
+    that they are read again only for a watcher.  Of several documents of a user all rules count
+    (RFC 5025 §9.7).
     """
 
     __slots__ = ("_entries", "_gists")
@@ -84,13 +85,18 @@ class Rulings:
         ``default`` is for those who are known, where there is no document.  A document that can't
         be read blocks.
         """
-        if not self._gist(state).documents:
+        if not state.documents:
+            self._gist(state)
             return default if watcher else BLOCKED
         entry = self._entry(state.aor)
+        before = entry.rules
         rules = _rules(state, entry)
+        gist = self._gists.get(state.aor)
+        if rules is not before or gist is None or not gist.documents:
+            self._gist(state)
         ruleset = rules.ruleset
         if ruleset is None:
-            return BLOCKED
+            return BLOCKED if rules.documents or not watcher else default
         sphere = sphere_of(state, now) if rules.depends_on_sphere else None
         decisions = entry.decisions
         last_sphere, since = entry.decided

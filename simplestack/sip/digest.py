@@ -340,6 +340,8 @@ class Nonces:
             return True
         if now - window.issued > self.lifetime:
             del self._windows[nonce]
+            # Were the clock set back, its counts would be good again.
+            self._forgotten = max(self._forgotten, window.issued)
             return False
         return window.use(count)
 
@@ -358,11 +360,10 @@ class Nonces:
             window = windows.get(order[0])
             if window is not None:
                 expired = now - window.issued > self.lifetime
-                if not expired and len(windows) < self.capacity:
+                if not expired and len(order) < self.capacity:
                     return
                 del windows[order[0]]
-                if not expired:
-                    self._forgotten = max(self._forgotten, window.issued)
+                self._forgotten = max(self._forgotten, window.issued)
             order.popleft()
 
     def _issued(self, nonce: str) -> float | None:

@@ -25,7 +25,7 @@ class Recent(Generic[T]):
         self._before: dict[str, T] = {}
 
     def __len__(self) -> int:
-        return len(self._now) + len([key for key in self._before if key not in self._now])
+        return len(self._now) + sum(1 for key in self._before if key not in self._now)
 
     def get(self, key: str) -> T | None:
         """What is kept of the key."""

@@ -1,5 +1,6 @@
 """Many connections behind one reader of the reactor."""
 
+import errno
 import socket
 
 from twisted.internet.error import ConnectionLost
@@ -150,6 +151,42 @@ class ReadersTests(SynchronousTestCase):
                 ["lost: Connection to the other side was lost in a non-clean fashion: bye."],
             )
         self.assertEqual(self.readers.fileno(), -1)
+
+    def test_reactor_stops_before(self) -> None:
+        """A transport that the reactor has let go of before has left already; a fault is logged."""
+        first, second, third = self.connection(), self.connection(), self.connection()
+
+        def lost(reason: Failure) -> None:
+            raise ValueError("wrong")
+
+        self.patch(first, "lost", lost)
+        self.readers.remove(third.handle, closed=True)
+        self.readers.connectionLost(Failure(ConnectionLost("bye")))
+        self.assertEqual((len(second.fate), third.fate), (1, []))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        last = self.connection()
+        self.readers.remove(last.handle, closed=True)
+        self.readers.connectionLost(Failure(ConnectionLost("bye")))
+        self.assertEqual(last.fate, [])
+
+    def test_system_refuses(self) -> None:
+        """Where the system has no room for one more its transport reads."""
+
+        def full() -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        self.readers = Readers(self.reactor, full)
+        self.assertFalse(self.connection().taken)
+        self.assertEqual(self.reactor.getReaders(), [])
+        self.readers = Readers(self.reactor)
+        closed = Connection(Readers(self.reactor, None))
+        closed.close()
+        self.assertFalse(self.readers.add(closed.handle, closed))
+        self.assertEqual((self.reactor.getReaders(), self.readers.fileno()), ([], -1))
+        other = self.connection()
+        other.peer.send(b"a")
+        self.readers.doRead()
+        self.assertEqual(other.seen, b"a")
 
     def test_without_epoll(self) -> None:
         """Where the system has no epoll the transports go on reading."""

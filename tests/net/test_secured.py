@@ -224,6 +224,17 @@ class NoTLSTests(SecuredCase):
         client.bio_write(answer)
         self.assertRaises(SSL.Error, client.do_handshake)
 
+    def test_said_without_a_reason(self) -> None:
+        """RFC 8446 §6.1: a peer that answers with close_notify is told of, for which OpenSSL has no name."""
+        context = ssl.create_default_context(cafile=self.authority.path)
+        client = Secured(context, False, "localhost")
+        client.start()
+        client.outgoing()
+        error = self.assertRaises(ssl.SSLError, client.receive, bytes((_ALERT, 3, 3, 0, 2, 1, 0)))
+        self.assertIsNone(error.reason)
+        self.assertEqual(explain(error), "TLS/SSL connection has been closed")
+        self.assertEqual(explain(ssl.SSLError(1, "of our own")), "of our own")
+
 
 class ResumptionTests(SecuredCase):
     def test_sessions(self) -> None:

@@ -250,6 +250,20 @@ class NonceTests(SynchronousTestCase):
             if good:
                 used.add(count)
 
+    def test_bounded_with_expired_ones(self) -> None:
+        """Nonces that expire in use leave nothing behind that grows, and none is good again."""
+        nonces = Nonces(b"secret", 0.0, lifetime=600.0, capacity=4)
+        fresh = nonces.mint(1000.0, octets(1))
+        self.assertTrue(nonces.use(fresh, 1, 1000.0))
+        for number in range(2, 40):
+            late = nonces.mint(401.0, octets(number))
+            nonces.use(late, 1, 1000.0)
+            self.assertFalse(nonces.use(late, 2, 1003.0))
+            self.assertFalse(nonces.use(late, 1, 1000.0))
+            self.assertFalse(nonces.use(fresh, 1, 1000.0))
+            self.assertLessEqual(len(nonces._order), 4)
+            self.assertLessEqual(len(nonces), 4)
+
     def test_in_use(self) -> None:
         """A nonce in use expires too; half way it is time for the next."""
         nonce = self.nonces.mint(1000.0, octets(1))
