@@ -41,8 +41,8 @@ class Readers:
     """Reads many connections in the place of their transports.
 
     To the reactor they are one reader, an epoll of their own, which is asked once in a turn: a
-    reactor takes longer to come to a reader than that takes to read a message. Where the system has no
-    epoll the transports go on reading.
+    reactor takes longer to come to a reader than that takes to read a message. Where the system
+    has no epoll the transports go on reading.
     """
 
     _log: ClassVar[Logger] = Logger()
@@ -93,13 +93,6 @@ class Readers:
                 self._log.failure("A connection was not read")
                 connection.abort()
 
-    def _rest(self) -> None:
-        """Without connections the reactor needs no reader."""
-        if not self._connections and self._poll is not None:
-            self._reactor.removeReader(self)
-            self._poll.close()
-            self._poll = None
-
     def fileno(self) -> int:
         """The handle of the epoll."""
         return -1 if self._poll is None else int(self._poll.fileno())
@@ -120,3 +113,10 @@ class Readers:
                 connection.lost(reason)
             except Exception:
                 self._log.failure("A connection did not end well")
+
+    def _rest(self) -> None:
+        """Without connections the reactor needs no reader."""
+        if not self._connections and self._poll is not None:
+            self._reactor.removeReader(self)
+            self._poll.close()
+            self._poll = None

@@ -144,7 +144,7 @@ class StreamConnection:
         domain: str | None = None,
         secured: Secured | None = None,
     ) -> None:
-        #: What Twisted calls so: the socket with its queue, or a TLS one of a test.
+        #: What Twisted calls so: the socket with its queue.
         self.transport: Any = None
         #: None for a connection that was accepted, else whom we connect to.
         self.domain = domain

@@ -13,8 +13,8 @@ class Recent(Generic[T]):
     """Values by key; the last `size` that were used are kept, and at most twice as many.
 
     Two dictionaries take turns. To forget the oldest key of a single one, each time that another
-    comes, takes longer the larger it is: what was deleted leaves its place behind, and all of these are gone
-    through to find the first that is not empty.
+    comes, takes longer the larger it is: what was deleted leaves its place behind, and all of these
+    are gone through to find the first that is not empty.
     """
 
     __slots__ = ("_before", "_now", "size")

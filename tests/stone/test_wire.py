@@ -14,7 +14,7 @@ from simplestack.stone.wire import StreamLink, Wire
 from simplestack.transaction.layer import TransactionLayer
 from tests.asynchronous import asynchronous
 from tests.net.doubles import Authority
-from tests.net.test_network import Numbered
+from tests.net.stacks import Numbered
 
 reactor: Any = installed
 
