@@ -19,7 +19,7 @@ class Limits(NamedTuple):
 DEFAULT: Final = Limits()
 
 
-def _parser(*, content_only: bool) -> etree.XMLParser:
+def _parser(*, content_only: bool, recover: bool = False) -> etree.XMLParser:
     # The encoding is given, so that a declaration cannot choose another one.
     # IDs are not collected: without a DTD there are none, and the table costs.
     return etree.XMLParser(
@@ -30,7 +30,7 @@ def _parser(*, content_only: bool) -> etree.XMLParser:
         attribute_defaults=False,
         no_network=True,
         huge_tree=False,
-        recover=False,
+        recover=recover,
         collect_ids=False,
         strip_cdata=content_only,
         remove_comments=content_only,
@@ -40,6 +40,7 @@ def _parser(*, content_only: bool) -> etree.XMLParser:
 
 _FAITHFUL: Final = _parser(content_only=False)
 _CONTENT: Final = _parser(content_only=True)
+_FRAGMENT: Final = _parser(content_only=True, recover=True)
 
 _ENCODINGS: Final = (b"utf-8", b"utf8", b"us-ascii", b"ascii")
 
@@ -61,6 +62,22 @@ def parse_content(data: bytes, *, limits: Limits = DEFAULT) -> etree._Element:
     :raises XMLError: as :func:`parse` does.
     """
     return _parse(data, _CONTENT, limits)
+
+
+def parse_fragment(data: bytes) -> etree._Element | None:
+    """Read an element with prefixes that nothing but the document around it declares.
+
+    Names with such a prefix come as they are written.  Of what is not well-formed anything may
+    come, or None.
+    """
+    position = data.find(b"<!DOCTYPE")
+    if position >= 0 and _in_prolog(data, position):
+        return None
+    try:
+        root: etree._Element | None = etree.fromstring(data, _FRAGMENT)
+    except etree.XMLSyntaxError:
+        return None
+    return root
 
 
 def serialize(root: etree._Element) -> bytes:

@@ -58,36 +58,50 @@ class Fetcher:
     async def _exchange(self, url: str, accept: str) -> bytes:
         headers = Headers({"Accept": [accept], "User-Agent": ["simplestack"]})
         response = await self._agent.request(b"GET", url.encode("ascii"), headers, None)
-        body: Deferred[bytes] = Deferred()
-        response.deliverBody(_Collector(body, self._size))
+        collector = _Collector(self._size)
+        response.deliverBody(collector)
         if response.code != 200:
-            body.addErrback(lambda _: b"")
+            # Whatever it says about that need not be read.
+            collector.abandon()
             raise FetchError(f"it says {response.code}")
-        return await body
+        return await collector.body
 
 
 class _Collector(Protocol):
-    """Reads a body, up to a limit."""
+    """Reads a body, up to a limit; the connection ends with what is given up."""
 
-    def __init__(self, done: Deferred[bytes], limit: int) -> None:
-        self._done = done
+    def __init__(self, limit: int) -> None:
+        #: Fires with the whole of it; may be cancelled.
+        self.body: Deferred[bytes] = Deferred(lambda _: self._abort())
         self._limit = limit
-        self._body = bytearray()
+        self._read = bytearray()
+
+    def abandon(self) -> None:
+        """Nobody wants it any more."""
+        self.body.addErrback(lambda _: b"")
+        self.body.cancel()
 
     def dataReceived(self, data: bytes) -> None:
         """A piece."""
-        self._body += data
-        transport: Any = self.transport
-        if len(self._body) > self._limit and transport is not None:
-            transport.abortConnection()
+        self._read += data
+        if len(self._read) > self._limit:
+            self._abort()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The end, or an end."""
-        if self._done.called:
+        if self.body.called:
             return
-        if len(self._body) > self._limit:
-            self._done.errback(FetchError(f"it has more than {self._limit} octets"))
+        if len(self._read) > self._limit:
+            self.body.errback(FetchError(f"it has more than {self._limit} octets"))
         elif reason.check(ResponseDone, PotentialDataLoss):
-            self._done.callback(bytes(self._body))
+            self.body.callback(bytes(self._read))
         else:
-            self._done.errback(reason)
+            self.body.errback(reason)
+
+    def _abort(self) -> None:
+        # Twisted's stand-in for the transport knows how to lose a connection alone, for which TLS
+        # waits until the peer agrees.
+        transport: Any = self.transport
+        transport = getattr(transport, "_producer", transport)
+        if transport is not None:
+            transport.abortConnection()

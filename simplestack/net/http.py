@@ -279,6 +279,21 @@ class _Channel(HTTPChannel):
         send(self.transport, data)
         super().requestDone(request)
 
+    def pauseProducing(self) -> None:
+        """The client does not read what it was sent: what it asked for besides waits."""
+        super().pauseProducing()
+        # While a request is worked off Twisted reads on, and goes on with what it has read.
+        transport: Any = self.transport
+        transport.pauseProducing()
+        self.paused = True
+
+    def resumeProducing(self) -> None:
+        """The client has read it."""
+        super().resumeProducing()
+        if self.paused:
+            self.paused = False
+            self.dataReceived(b"")
+
     def connectionMade(self) -> None:
         self.site.connections += 1
         super().connectionMade()

@@ -160,6 +160,11 @@ class Committer:
         if not self._up or self._count >= self._queue_limit or self._stopping:
             self._reject(aor, settled, Unavailable(self._retry_after))
             return
+        for _, key in changes.entries:
+            if (len(aor) + len(key)) * 7 > KEY_LIMIT and not fits(aor, key):
+                error = Unstorable(f"the key {aor[:50]}… {key[:50]}… is too long")
+                self._reject(aor, settled, error)
+                return
         queue = self._queue
         if not queue:
             if not changes.entries and self._written is None:
@@ -174,10 +179,6 @@ class Committer:
                 queue.append(batch)
         entries = batch.entries
         for (kind, key), entry in changes.entries.items():
-            if (len(aor) + len(key)) * 7 > KEY_LIMIT and not fits(aor, key):
-                error = Unstorable(f"the key {aor[:50]}… {key[:50]}… is too long")
-                self._reject(aor, settled, error)
-                return
             entries[kind][aor, key] = entry
         batch.waiting.append((aor, settled))
         batch.aors.add(aor)

@@ -333,7 +333,9 @@ class XCAPServer:
         usage = self.usages.get(document.auid)
         if usage is None:
             return ()
-        root: Any = parse_content(document.body, limits=self._xml_limits)
+        # It was taken when the limit may have been another one.
+        limits = self._xml_limits._replace(octets=len(document.body))
+        root: Any = parse_content(document.body, limits=limits)
         return tuple(usage.claims(root))
 
 

@@ -5,6 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.documents.xcaperror import parse_conflict_report
 from simplestack.state import Document
+from simplestack.store.memory import MemoryStore
 from tests.app.test_xcapturn import ELEMENT, memory
 from tests.app.xcapworld import Answer, XCAPWorld, credential
 
@@ -71,6 +72,53 @@ class ServiceTests(SynchronousTestCase):
         # A user who comes later takes nothing away.
         world.credentials.put(credential("team"))
         self.assertEqual(self.service(world, "bill", "team").status, 200)
+
+    def test_users_by_prefixes(self) -> None:
+        """§4.4.5 holds for elements whose prefixes their document declares, and for references,
+        however they are written (XML 1.0 §4.1).
+        """
+        world = XCAPWorld()
+        bill = world.client("bill")
+        index = "/rls-services/users/sip:bill@example.com/index"
+        document = (
+            b'<r:rls-services xmlns:r="urn:ietf:params:xml:ns:rls-services">'
+            b'<r:service uri="sip:friends@example.com"><r:list/></r:service></r:rls-services>'
+        )
+        self.assertEqual(bill.put(index, document, SERVICES).status, 201)
+        node = index + "/~~/rls-services/service"
+        for body in (
+            b'<r:service uri="sip:joe@example.com"><r:list/></r:service>',
+            b'<r:service xmlns:z="urn:z" z:a=">" uri="sip:joe@example.com"><r:list/></r:service>',
+            b'<r:service xmlns:z="urn:z" z:a=" uri=\'\'" uri="sip:joe@example.com"><r:list/></r:service>',
+            b'<r:service uri="sip:&#000000106;oe@example.com"><r:list/></r:service>',
+            b'<r:service uri="sip:joe@example.com"><!-- <!DOCTYPE a> --><r:list/></r:service>',
+        ):
+            answer = bill.put(node + "%5b2%5d", body, ELEMENT)
+            self.assertEqual(answer.status, 409, body)
+            report = parse_conflict_report(answer.body)
+            self.assertEqual(report.condition, "uniqueness-failure", body)
+        for reference in (b"&#106;", b"&#x6a;", b"&#000000106;", b"&#x00000006A;"):
+            answer = bill.put(node + "/@uri", b'"sip:%boe@example.com"' % reference, ATTRIBUTE)
+            self.assertEqual(answer.status, 409, reference)
+
+    def test_smaller_limit(self) -> None:
+        """A document that is larger than an operator has come to allow is still known, and hinders
+        nobody; its owner can delete it.
+        """
+        store = MemoryStore()
+        large = XCAPWorld(store=store)
+        body = (
+            '<rls-services xmlns="urn:ietf:params:xml:ns:rls-services">'
+            f'<service uri="sip:friends@example.com"><list/></service><!--{"x" * 1000}-->'
+            "</rls-services>"
+        )
+        uri = "/rls-services/users/sip:bill@example.com/index"
+        self.assertEqual(large.client("bill").put(uri, body.encode(), SERVICES).status, 201)
+        small = XCAPWorld(store=store, max_document_size=500)
+        self.assertEqual(self.service(small, "joe", "team").status, 201)
+        self.assertEqual(self.service(small, "joe", "friends").status, 409)
+        self.assertEqual(small.client("bill").delete(uri).status, 200)
+        self.assertEqual(self.service(small, "joe", "friends").status, 200)
 
     def test_too_many(self) -> None:
         """A request can't make the server look up users without end."""

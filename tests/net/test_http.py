@@ -156,6 +156,28 @@ class ExchangeTests(Case):
         self.assertEqual(bodies, [b"0", b"1", b"2"])
         self.assertFalse(wire.transport.disconnecting)
 
+    def test_pipelining_without_reading(self) -> None:
+        """RFC 9112 §9.3.2 has the responses in order, not all at once: a client that does not read
+        one gets no other made, so that few octets of requests don't become many that wait.
+        """
+        self.held = True
+        wire = Wire(self.site)
+        wire.send(b"".join([request(uri=f"/{number}") for number in range(5)]))
+        producer: Any = wire.transport.producer
+        for asked in range(1, 6):
+            # What a transport says whose buffer is full.
+            producer.pauseProducing()
+            self.exchanges[-1].respond(200, (), b"")
+            self.assertEqual(len(self.exchanges), asked)
+            self.assertEqual(wire.transport.producerState, "paused")
+            producer.resumeProducing()
+            self.assertEqual(len(self.exchanges), min(asked + 1, 5))
+        self.assertEqual([each.uri for each in self.exchanges], [b"/%d" % n for n in range(5)])
+        self.assertEqual(wire.send(b"").count(b"HTTP/1.1 200"), 5)
+        self.assertEqual(wire.transport.producerState, "producing")
+        wire.send(request(uri="/more"))
+        self.assertEqual(len(self.exchanges), 6)
+
     def test_client_has_gone(self) -> None:
         """An answer to nobody is dropped."""
         self.held = True

@@ -267,6 +267,16 @@ class _Contract:
             self.assertRaises(Unstorable, self.pump.wait, late)
             self.assertEqual(list(self.loaded()), [document(key=longest)])
 
+        def test_long_key_among_others(self) -> None:
+            """A change set is stored whole or not at all: what stands before a key too long is not."""
+            late = committed(
+                self.store,
+                ChangeSet(BOB, [binding(BOB), document(BOB, key="é" * (KEY_LIMIT // 2))]),
+            )
+            self.commit(ChangeSet(ALICE, [binding()]))
+            self.assertRaises(Unstorable, self.pump.wait, late)
+            self.assertEqual(self.pump.wait(self.store.load(BOB)), [])
+
         def test_equal_states(self) -> None:
             """Any change sets, applied to memory and committed: reloaded states are equal."""
 

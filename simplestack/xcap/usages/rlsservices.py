@@ -1,28 +1,25 @@
 """RLS services: ``rls-services`` (RFC 4826 §4.4)."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 from simplestack.documents import namespaces as ns
-from simplestack.documents.errors import DocumentError
 from simplestack.documents.markup import DECLARATION, attribute
 from simplestack.documents.resourcelists import SERVICES_MEDIA_TYPE, check_rls_services
 from simplestack.documents.schema import Schema
-from simplestack.documents.xml import parse_content
+from simplestack.documents.xml import parse_fragment
 from simplestack.sip.errors import SIPError
 from simplestack.sip.uri import parse_uri
 from simplestack.state import Document
 from simplestack.xcap.errors import ConflictError
 from simplestack.xcap.markup import unescape
-from simplestack.xcap.message import ATTRIBUTE, ELEMENT
+from simplestack.xcap.message import ATTRIBUTE
 from simplestack.xcap.source import scan
 from simplestack.xcap.usage import ApplicationUsage
 
 __all__ = ["RLSServices"]
 
-_URI = re.compile(rb"""<(?:[^\s<>/:]+:)?service\b[^<>]*?\buri\s*=\s*("[^"<]*"|'[^'<]*')""")
 _SERVICE = f"{{{ns.RLS_SERVICES}}}service"
 
 
@@ -62,15 +59,17 @@ class RLSServices(ApplicationUsage):
         """The service URIs in a body, which "MUST NOT" be those of other resources (§4.4.5)."""
         if content_type == ATTRIBUTE:
             return (_address(unescape(body.strip()[1:-1].decode("utf-8", "replace"))),)
-        try:
-            root = parse_content(body)
-        except DocumentError:
-            # A fragment may use prefixes of its document; else it is refused for itself.
-            found = _URI.findall(body) if content_type == ELEMENT else []
-            return tuple(
-                [_address(unescape(each[1:-1].decode("utf-8", "replace"))) for each in found]
-            )
-        return tuple([_address(each.get("uri", "")) for each in root.iter(_SERVICE, "{*}service")])
+        # An element may use prefixes of its document.
+        root = parse_fragment(body.strip())
+        if root is None:
+            return ()
+        return tuple(
+            [
+                _address(each.get("uri", ""))
+                for each in root.iter("*")
+                if str(each.tag).rpartition("}")[2].rpartition(":")[2] == "service"
+            ]
+        )
 
     def gathered(self, documents: tuple[Document, ...]) -> bytes:
         """The union: each service as its user wrote it, with the namespaces that it needs."""
