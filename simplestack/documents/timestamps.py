@@ -11,6 +11,9 @@ _FORM: Final = re.compile(
     r"(\d{4}-\d\d-\d\dT\d\d:\d\d:)(\d\d)(?:\.(\d{1,12}))?(Z|[+-]\d\d:\d\d)", re.ASCII
 )
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+#: The years that can be written: from 1 to 9999, in UTC.
+_FIRST: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH).total_seconds()
+_END: Final = float((datetime.max.replace(tzinfo=UTC, microsecond=0) - _EPOCH).total_seconds() + 1)
 
 
 def parse_timestamp(text: str) -> float:
@@ -19,7 +22,7 @@ def parse_timestamp(text: str) -> float:
     "T" and "Z" are capital and the time zone is mandatory (RFC 3863 §4.1.7,
     erratum 1455 of RFC 4745). A leap second counts as the second after it.
 
-    :raises DocumentError: for any other form.
+    :raises DocumentError: for any other form, and for what is not in the years 1 to 9999 of UTC.
     """
     return _parse(text.strip())
 
@@ -37,7 +40,11 @@ def _parse(text: str) -> float:
     if int(second) > 60:
         raise DocumentError(f'"{text[:40]}" is no date and time: a minute has 60 seconds')
     seconds = (moment - _EPOCH).total_seconds() + int(second)
-    return seconds + float(f"0.{fraction}") if fraction else seconds
+    if fraction:
+        seconds += float(f"0.{fraction}")
+    if not _FIRST <= seconds < _END:
+        raise DocumentError(f'"{text[:40]}" is not in the years 1 to 9999 of UTC')
+    return seconds
 
 
 def format_timestamp(now: float, digits: int = 0) -> str:

@@ -273,6 +273,8 @@ class Notifier(Telling):
     def _reauthorize(self, name: str, package: IEventPackage, extra: ChangeSet, now: float) -> None:
         watched = self._watched.get(name)
         if watched is not None:
+            # What says otherwise now may end at another time, though nobody sees more or less yet.
+            watched.alter(now)
             for usage in watched:
                 self._judge(watched, usage, extra, now)
         for record in self.state.subscriptions.values():
@@ -393,6 +395,10 @@ class Notifier(Telling):
                 continue
             usage = self._usages.get(identifier)
             if usage is not None and usage.closing:
+                record = entry.record if type(entry) is Removed else entry
+                if type(record) is Subscription and record.status == TERMINATED:
+                    # Its end has been told when it came.
+                    quiet.add(identifier)
                 continue
             if type(entry) is Removed:
                 record = entry.record
@@ -464,8 +470,7 @@ class Notifier(Telling):
                 quiet.add(identifier)
             else:
                 forced[usage] = None
-        if not quiet:
-            return changes
+        # A change set of its own: what telling enters into the other one is nobody's news.
         seen = ChangeSet(changes.aor)
         seen.entries = {
             key: entry

@@ -197,6 +197,8 @@ class Subscribing:
                 # (RFC 3857 §4.7.1)
                 self._step(changes, record, "timeout", now)
                 forget_waiting(state, changes, self.limits)
+        if sharing:
+            _follow(changes, sharing, record)
         return Outcome(self._accepted(incoming, tag, granted), changes, (record_id,))
 
     def _refresh(
@@ -217,12 +219,9 @@ class Subscribing:
             # Without a body, the client "does not wish to update the filters" (RFC 4660 §5.2.2).
             content_type, body = body_of(request, package, usage.aor, usage, self.limits)
         # SUBSCRIBE is a target refresh request (RFC 6665 §3.1); the route set stays.
-        target = target_of(request) or usage.remote_target
-        cseq = request.cseq.number
-        by_flow = 1 if incoming.by_flow else 0
         record = usage._replace(
-            remote_target=target,
-            remote_cseq=cseq,
+            remote_target=target_of(request) or usage.remote_target,
+            remote_cseq=request.cseq.number,
             contact=incoming.contact,
             event_params=params_of(event),
             accept=accept,
@@ -230,7 +229,7 @@ class Subscribing:
             body=body,
             expires_at=now + granted,
             flow=incoming.flow,
-            by_flow=by_flow,
+            by_flow=1 if incoming.by_flow else 0,
             accept_encoding=", ".join(request.headers.get("Accept-Encoding", ())),
             suppress="",
         )
@@ -255,17 +254,8 @@ class Subscribing:
             else:
                 self._step(changes, record, "timeout", now, silent=quiet)
                 forget_waiting(state, changes, self.limits)
-        for other in usages:
-            if other is not usage:
-                changes.put(
-                    other._replace(
-                        remote_target=target,
-                        remote_cseq=cseq,
-                        contact=incoming.contact,
-                        flow=incoming.flow,
-                        by_flow=by_flow,
-                    )
-                )
+        if len(usages) > 1:
+            _follow(changes, [other for other in usages if other is not usage], record)
         if quiet:
             return Outcome(self._accepted(incoming, None, granted, 204), changes)
         return Outcome(self._accepted(incoming, None, granted), changes, (record.id,))
@@ -307,7 +297,8 @@ class Subscribing:
     def _shared_id(self, state: ResourceState, first: Subscription) -> str:
         base = first.local_tag.partition(".")[0]
         for identifier in self._ids(base):
-            if identifier not in state.subscriptions:
+            # Nor that of one whose last NOTIFY is on its way.
+            if identifier not in state.subscriptions and identifier not in state.ended:
                 return identifier
         # RFC 6665 §4.5.2 lets a notifier refuse dialog sharing with a 403 that says so.
         raise SIPError(403, text=f"dialog sharing is not supported beyond {self.limits.per_dialog}")
@@ -432,3 +423,17 @@ class Subscribing:
             if entry is not None:
                 enter(changes, entry)
         return changes
+
+
+def _follow(changes: ChangeSet, others: Iterable[Subscription], record: Subscription) -> None:
+    """Let the others of a dialog go where its last SUBSCRIBE has come from (RFC 3261 §12.2.2)."""
+    for other in others:
+        changes.put(
+            other._replace(
+                remote_target=record.remote_target,
+                remote_cseq=record.remote_cseq,
+                contact=record.contact,
+                flow=record.flow,
+                by_flow=record.by_flow,
+            )
+        )

@@ -10,7 +10,7 @@ from simplestack.event.filtering import filtered, filtered_tags, is_empty, trigg
 from simplestack.event.notification import Notification
 from simplestack.event.pace import Pace
 from simplestack.event.partial import Deltas, partial_tag
-from simplestack.event.states import ACTIVE, TERMINATED
+from simplestack.event.states import ACTIVE, TERMINATED, WAITING
 from simplestack.event.usages import Usages
 from simplestack.event.view import Usage, View, Watched
 from simplestack.event.wish import Trail, decide
@@ -22,6 +22,9 @@ __all__ = ["Telling", "state_header"]
 #: Only these ends leave the watcher what it was allowed to see: the state goes with the last
 #: NOTIFY (RFC 6665 §4.2.1.4, §4.4.3).  All others end with no body.
 _WITH_STATE: Final = frozenset({"timeout"})
+#: Seconds in which a last NOTIFY, and one that it waited for, are answered or given up: two of
+#: timer F (RFC 3261 §17.1.2.2).
+_ANSWERED: Final = 64.0
 
 
 class Telling(Usages):
@@ -284,10 +287,15 @@ class Telling(Usages):
         if removed.retry_after is not None:
             header += f";retry-after={removed.retry_after}"
         out.append(Notification(record, header, body, True, tag))
-        if reason not in _WITH_STATE and record.remote_target:
-            # It does not know yet, nor does it expect it: a restart must tell it after all.
+        shared = len(dialog.usages) > 1 and record.status != WAITING
+        if (reason not in _WITH_STATE or shared) and record.remote_target:
+            # It does not know yet, nor does it expect it: a restart must tell it after all.  In a
+            # dialog that goes on nobody else may have its id before it does.
             ended = record._replace(
-                status=TERMINATED, event=reason, cseq_reserved=max(dialog.granted, dialog.reserved)
+                status=TERMINATED,
+                event=reason,
+                cseq_reserved=max(dialog.granted, dialog.reserved),
+                expires_at=max(record.expires_at, now + _ANSWERED),
             )
             self.state.ended[ended.id] = ended
             changes.put(ended)

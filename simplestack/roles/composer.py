@@ -103,10 +103,8 @@ class Composer:
 
     def boundary(self, state: ResourceState, now: float) -> float | None:
         """When the clock next makes another document."""
-        composed = self._composed.get(state.aor)
-        if composed is None or (composed.until is not None and composed.until <= now):
-            composed = self.composed(state, now)
-        return composed.until
+        # It may have changed without having been shown to anybody.
+        return self.composed(state, now).until
 
     def composed(self, state: ResourceState, now: float) -> Composed:
         """The document as it is now."""

@@ -2,9 +2,26 @@
 
 from collections.abc import Callable
 
+from simplestack.app.settings import Settings
 from simplestack.state import Binding, Publication
-from tests.app.test_turn import ALICE, BOB, TurnCase
-from tests.app.world import EPOCH
+from tests.app.test_turn import ALICE, BOB, TurnCase, pidf
+from tests.app.world import EPOCH, World
+
+
+def at(seconds: int) -> str:
+    """The time so many seconds after a world began, as documents write it."""
+    minutes, seconds = divmod(seconds + 20, 60)
+    return f"2023-11-14T22:{13 + minutes:02}:{seconds:02}Z"
+
+
+def allowing(conditions: str) -> bytes:
+    """A rules document that allows everything on these conditions."""
+    return (
+        '<cp:ruleset xmlns:cp="urn:ietf:params:xml:ns:common-policy"'
+        ' xmlns="urn:ietf:params:xml:ns:pres-rules"><cp:rule id="a">'
+        f"<cp:conditions>{conditions}</cp:conditions>"
+        "<cp:actions><sub-handling>allow</sub-handling></cp:actions></cp:rule></cp:ruleset>"
+    ).encode()
 
 
 class ClockTests(TurnCase):
@@ -85,11 +102,6 @@ class ClockTests(TurnCase):
 
     def test_boundaries(self) -> None:
         """RFC 4745 §7.3: validities begin and end by the clock alone, each of them."""
-
-        def at(seconds: int) -> str:
-            minutes, seconds = divmod(seconds + 20, 60)
-            return f"2023-11-14T22:{13 + minutes:02}:{seconds:02}Z"
-
         rules = (
             '<cp:ruleset xmlns:cp="urn:ietf:params:xml:ns:common-policy"'
             ' xmlns="urn:ietf:params:xml:ns:pres-rules">'
@@ -116,6 +128,81 @@ class ClockTests(TurnCase):
             [(round(second + start), shown) for second, shown in seen],
             [(100, True), (200, False), (300, True), (400, False)],
         )
+
+    def test_rules_that_end_later(self) -> None:
+        """RFC 4745 §7.4: rules that grant the same as those before them, but not as long, end."""
+        everybody = "<cp:identity><cp:many/></cp:identity>"
+        self.world.store_rules(BOB, {}, allowing(everybody))
+        self.subscribe()
+        self.world.run(10.0)
+        until = f"<cp:from>{at(0)}</cp:from><cp:until>{at(100)}</cp:until>"
+        rules = allowing(f"{everybody}<cp:validity>{until}</cp:validity>")
+        self.world.store_rules(BOB, {}, rules)
+        self.world.run(99.0 - self.world.now)
+        self.assertEqual(self.alice.notifies(), [])
+        self.world.run(1.0)
+        (notify,) = self.alice.notifies()
+        self.assertEqual(notify.get("Subscription-State"), "terminated;reason=rejected")
+        self.assertEqual(notify.body, b"")
+
+    def test_status_that_came_in_a_rest(self) -> None:
+        """RFC 4480 §3.1: a status ends by the clock, also one that was told after a rest only."""
+        settings = Settings(domains=("example.com",), notify_interval=5)
+        self.world = World(settings=settings)
+        self.alice = self.world.phone("alice@example.com")
+        self.bob = self.world.phone("bob@example.com")
+        self.world.store_rules(BOB, {"allow": [ALICE]})
+        self.subscribe()
+        etag = self.publish("before").get("SIP-ETag") or ""
+        self.world.run(1.0)
+        self.busy_until(at(60), etag)
+        seen = []
+        while self.world.now < 90.0:
+            self.world.run(1.0)
+            seen += [(self.world.now, b"busy" in each.body) for each in self.alice.notifies()]
+        self.assertEqual([busy for _, busy in seen], [False, True, False])
+        self.assertEqual(seen[-1][0], 60.0)
+
+    def test_status_that_nobody_saw_at_first(self) -> None:
+        """RFC 4480 §3.1: a status ends for who came after it, where all before him were blocked."""
+        carol = self.world.phone("carol@example.com")
+        handlings = {"polite-block": ["sip:carol@example.com"], "allow": [ALICE]}
+        self.world.store_rules(BOB, handlings)
+        self.subscribe(carol)
+        etag = self.publish("before").get("SIP-ETag") or ""
+        self.busy_until(at(60), etag)
+        self.assertIn(b"busy", self.subscribe().body)
+        self.world.run(59.0 - self.world.now)
+        self.assertEqual(self.alice.notifies(), [])
+        self.world.run(1.0)
+        (notify,) = self.alice.notifies()
+        self.assertNotIn(b"busy", notify.body)
+        self.assertEqual(carol.notifies(), [])
+
+    def busy_until(self, end: str, etag: str) -> None:
+        """Bob publishes that he is busy."""
+        headers = {"Event": ["presence"], "Content-Type": ["application/pidf+xml"]}
+        headers["SIP-If-Match"] = [etag]
+        person = (
+            '<person xmlns="urn:ietf:params:xml:ns:pidf:data-model" id="p">'
+            f'<activities xmlns="urn:ietf:params:xml:ns:pidf:rpid" until="{end}"><busy/>'
+            "</activities></person></presence>"
+        )
+        body = pidf().replace(b"</presence>", person.encode())
+        self.assertEqual(self.bob.ask("PUBLISH", BOB, headers, body).status, 200)
+
+    def test_activities_without_end(self) -> None:
+        """A time that can't be written is refused, and does not stop the service of an AOR (400)."""
+        headers = {"Event": ["presence"], "Content-Type": ["application/pidf+xml"]}
+        persons = "".join(
+            f'<person xmlns="urn:ietf:params:xml:ns:pidf:data-model" id="{id_}">'
+            '<activities xmlns="urn:ietf:params:xml:ns:pidf:rpid"'
+            f' until="9999-12-31T23:59:59-14:00"><{id_}/></activities></person>'
+            for id_ in ("busy", "away")
+        )
+        body = pidf().replace(b"</presence>", persons.encode() + b"</presence>")
+        self.assertEqual(self.bob.ask("PUBLISH", BOB, headers, body).status, 400)
+        self.subscribe()
 
 
 class RestartTests(TurnCase):

@@ -1,5 +1,6 @@
 """Subscriptions that end by themselves, and a process that dies before it has said so."""
 
+from simplestack.event.limits import DEFAULT_LIMITS
 from simplestack.state import Subscription
 from tests.app.test_turn import ALICE, BOB, TurnCase
 
@@ -106,3 +107,31 @@ class EndedTests(TurnCase):
         self.assertNotIn(b"alice", notify.body)
         answer = self.alice.ask("SUBSCRIBE", BOB, {"Event": ["presence"]})
         self.assertEqual(answer.status, 403)
+
+    def test_seen_once(self) -> None:
+        """RFC 3857 §4.7.2: watchers' ends are told when they come, not when they are forgotten."""
+        self.subscribe(expires=60)
+        self.alice.replies.append((503, {"Retry-After": ["300"]}))
+        self.publish("now she wants nothing")
+        self.bob.ask("SUBSCRIBE", BOB, {"Event": ["presence.winfo"]})
+        self.world.run(1.0)
+        self.bob.notifies()
+        self.block()
+        (notify,) = self.bob.notifies()
+        self.assertIn(b'status="terminated"', notify.body)
+        self.assertEqual(self.ended().count("terminated"), 1)
+        self.world.run(200.0)
+        self.assertEqual(self.ended().count("terminated"), 0)
+        self.assertEqual(self.bob.notifies(), [])
+
+    def test_numbers_are_no_news(self) -> None:
+        """RFC 3857 §4.7.2: that numbers of NOTIFYs are reserved says nothing of watchers."""
+        self.subscribe()
+        self.bob.ask("SUBSCRIBE", BOB, {"Event": ["presence.winfo"]})
+        self.world.run(1.0)
+        self.bob.notifies()
+        etag = ""
+        for number in range(DEFAULT_LIMITS.cseq_block + 1):
+            etag = self.publish(f"note {number}", etag).get("SIP-ETag") or ""
+        self.world.run(1.0)
+        self.assertEqual(self.bob.notifies(), [])

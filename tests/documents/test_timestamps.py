@@ -41,6 +41,18 @@ class TimestampTests(SynchronousTestCase):
         ):
             self.assertRaises(DocumentError, parse_timestamp, text)
 
+    def test_what_cannot_be_written(self) -> None:
+        """What is read can be written: times are of the years 1 to 9999 in UTC (RFC 3339 §1)."""
+        for text in (
+            "0001-01-01T00:00:00+14:00",
+            "9999-12-31T23:59:59-14:00",
+            "9999-12-31T23:59:60Z",
+            "9999-12-31T23:59:59.999999999999Z",
+        ):
+            self.assertRaises(DocumentError, parse_timestamp, text)
+        for text in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"):
+            self.assertEqual(format_timestamp(parse_timestamp(text)), text)
+
     @given(
         st.datetimes(
             timezones=st.just(UTC), min_value=datetime(1, 1, 2), max_value=datetime(9998, 1, 1)

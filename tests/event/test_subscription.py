@@ -246,6 +246,38 @@ class DialogTests(Case):
         self.agent.subscribe(subscribe(to_tag=self.tag, cseq=4, event="presence;id=2"))
         self.assertEqual(self.answer(), (200, "3600"))
 
+    def test_sharing_moves_the_target(self) -> None:
+        """Who joins a dialog refreshes the target of all, and its CSeq counts (3261 §12.2.2)."""
+        self.agent.subscribe(
+            subscribe(to_tag=self.tag, cseq=7, event="presence;id=2", contact="<sip:alice@new>")
+        )
+        self.assertEqual(
+            {s.remote_target for s in self.agent.state.subscriptions.values()}, {"sip:alice@new"}
+        )
+        self.agent.subscribe(subscribe(to_tag=self.tag, cseq=8, event="presence;id=2", expires=0))
+        self.refused(subscribe(to_tag=self.tag, cseq=7), 500)
+
+    def test_sharing_again(self) -> None:
+        """Who joins a dialog is told at once, also while a last NOTIFY of it waits for its answer
+        (6665 §4.2.1.2: "an initial NOTIFY request … immediately").
+        """
+        for ended, joined in (("presence;id=2", "presence;id=3"), ("presence", "presence;id=4")):
+            if ended != "presence":
+                (notify,) = self.agent.subscribe(subscribe(to_tag=self.tag, cseq=2, event=ended))
+                self.agent.answer(notify)
+            cseq = max(s.remote_cseq for s in self.agent.state.subscriptions.values()) + 1
+            (last,) = self.agent.subscribe(
+                subscribe(to_tag=self.tag, cseq=cseq, event=ended, expires=0)
+            )
+            self.assertTrue(last.final)
+            self.assertEqual(
+                self.agent.subscribe(subscribe(to_tag=self.tag, cseq=cseq + 1, event=joined)), []
+            )
+            (first,) = self.agent.answer(last)
+            self.assertEqual(read(first).get("Event"), joined)
+            self.assertEqual(read(first).get("Subscription-State"), "active;expires=3600")
+            self.agent.answer(first)
+
 
 class FetchTests(Case):
     """RFC 6665 §4.4.3."""
@@ -315,6 +347,7 @@ class ClockTests(Case):
         self.agent.subscribe(subscribe(to_tag=first.local_tag, cseq=2, event="presence;id=2"))
         failed = self.agent.subscribing.failed
         state, now = self.agent.state, self.agent.now
+        first = state.subscriptions[first.id]
         self.assertFalse(failed(state, first.id, Verdict.NOTHING, now))
         changes = failed(state, first.id, Verdict.USAGE, now)
         self.assertEqual(list(changes.of(Subscription)), [Removed(first, "timeout", None, True)])
