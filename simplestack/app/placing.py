@@ -6,7 +6,7 @@ from typing import Final
 
 from simplestack.sip.errors import SIPError
 from simplestack.sip.message import Request
-from simplestack.sip.uri import Uri
+from simplestack.sip.uri import Uri, parse_uri
 from simplestack.transaction.flow import Flow
 
 __all__ = ["Placing"]
@@ -68,6 +68,23 @@ class Placing:
             ip_address(host.strip("[]"))
         except ValueError:
             raise SIPError(404, text=f"the domain {host} is not served here") from None
+
+    def check_credentials(self, given: str, request: Request, flow: Flow) -> None:
+        """See that the ``uri`` of credentials is of a user or a domain of ours (RFC 8760 §2.6).
+
+        "a UAS MUST check if the Request-URI in the Authorization/Proxy-Authorization header field
+        value corresponds to a user for whom the UAS is willing to accept forwarded or direct
+        requests": else a stranger to whom a user of ours sends a request may challenge him with a
+        nonce of ours, and send us what he gets.
+
+        Raises SIPError 400.
+        """
+        uri = request.request_uri if given == request.uri else parse_uri(given)
+        if uri.host in self.domains or uri.host == flow.local[0]:
+            return
+        # Our Contact may have any name.  Which dialogs there are no stranger knows.
+        if request.method != "SUBSCRIBE" or request.to.tag is None:
+            raise SIPError(400, text="the uri of the credentials is of another server")
 
     def contact(self, request: Request, aor: str, flow: Flow) -> str:
         """The Contact URI for a dialog about this AOR over this flow.

@@ -213,6 +213,9 @@ class SIPTurn:
             verified = authenticator.verify(self._claim, now)
             if not isinstance(verified, Verified):
                 return verified
+            if verified.credentials is not None:
+                given = verified.credentials.param("uri")
+                self._service.placing.check_credentials(given, request, self._transaction.flow)
             # REGISTER may come from a third party for the AOR in To: the registrar judges that.
             # "If a request is anonymous … but still contains an asserted identity …, that identity
             # is utilized" (RFC 5025 §3.1.1.2).

@@ -271,6 +271,59 @@ class IdentityTests(AuthenticationCase):
         self.assertEqual(len(self.world.stored(BOB)), 2)
 
 
+class URITests(AuthenticationCase):
+    """The uri in credentials (RFC 8760 §2.6, RFC 7616 §3.4.6)."""
+
+    def ask(self, method: str, uri: str, given: str, **headers: list[str]) -> int:
+        """The status of a request whose credentials are for another URI."""
+        response = self.challenge(self.alice)
+        challenge = parse_challenge(response.headers["WWW-Authenticate"][0])
+        secret = ha1(challenge.algorithm, "alice", challenge.param("realm"), PASSWORD)
+        request = self.alice.request(method, uri, headers)
+        credentials = authorize(challenge, "alice", secret, method, given, 1, "c0ffee")
+        request.set("Authorization", str(credentials))
+        return self.answer(self.alice, request).status
+
+    def test_of_another_server(self) -> None:
+        """A stranger who challenged our user with a nonce of ours can't act in his name here: "a
+        UAS MUST check if the Request-URI in the Authorization ... corresponds to a user for whom
+        the UAS is willing to accept forwarded or direct requests".
+        """
+        contact = ["<sip:mallory@203.0.113.1>"]
+        for given in (
+            "sip:mallory.example.net",
+            "sip:mallory@203.0.113.1",
+            "sip:mallory.example.net;domain=example.com",
+            "sip:example.com@mallory.example.net",
+            "tel:+15551234",
+            "example.com",
+            "",
+        ):
+            status = self.ask("REGISTER", "sip:example.com", given, Contact=contact)
+            self.assertEqual(status, 400, given)
+            status = self.ask("REGISTER", "sip:example.com", given, To=[f"<{ALICE}>;tag=1"])
+            self.assertEqual(status, 400, given)
+            self.assertEqual(self.ask("SUBSCRIBE", BOB, given, Event=["presence"]), 400, given)
+        self.assertEqual(self.world.stored(ALICE) | self.world.stored(BOB), set())
+
+    def test_of_another_server_as_it_stands(self) -> None:
+        """Nor where the stranger's Contact looked like one of ours, and came here unchanged."""
+        uri = "sip:bob@mallory.example.net;domain=example.com"
+        self.assertEqual(self.ask("SUBSCRIBE", uri, uri, Event=["presence"]), 400)
+
+    def test_of_ours(self) -> None:
+        """Proxies change what a request is addressed to, and phones write it in their own way: "it MAY
+        still accept it if the two fields are not equivalent".
+        """
+        for given in (
+            "sip:example.com",
+            "sip:EXAMPLE.com:5060;transport=udp",
+            "sips:alice@example.com",
+            "sip:192.0.2.1:5060",
+        ):
+            self.assertEqual(self.ask("REGISTER", "sip:example.com", given), 200, given)
+
+
 class DomainsTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Two users of the same name, in two domains, with two passwords."""
