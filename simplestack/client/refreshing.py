@@ -17,6 +17,8 @@ __all__ = ["Refreshing", "pause_after", "wait_before"]
 #: Failures that another try may overcome (RFC 3261 §21.4.9, §21.5).
 _PASSING = frozenset({408, 480, 500, 502, 503, 504})
 _LONGEST_PAUSE = 60.0
+#: A server is not asked more often for what it grants no longer, in seconds.
+_SHORTEST_WAIT = 1.0
 
 
 def wait_before(granted: float) -> float:
@@ -70,7 +72,7 @@ class Refreshing:
     def granted(self, seconds: float) -> None:
         """What is to be refreshed now lasts so long."""
         self._failures = 0
-        self._later(wait_before(seconds))
+        self._later(max(_SHORTEST_WAIT, wait_before(seconds)))
 
     def soon(self, delay: float = 0.0) -> None:
         """Refresh after a delay, whatever was granted."""

@@ -11,11 +11,8 @@ from urllib.parse import quote, urlsplit
 from OpenSSL import crypto
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TookTooLong
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
-from twisted.python.failure import Failure
-from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, FileBodyProducer, ResponseDone
-from twisted.web.http import PotentialDataLoss
+from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, FileBodyProducer
 from twisted.web.http_headers import Headers
 
 from simplestack.client.account import Account
@@ -28,6 +25,7 @@ from simplestack.client.errors import (
 from simplestack.documents.errors import DocumentError
 from simplestack.documents.xcaperror import MEDIA_TYPE as CONFLICT
 from simplestack.documents.xcaperror import parse_conflict_report
+from simplestack.net.fetch import Collector, FetchError
 from simplestack.net.identifiers import RandomIdentifiers
 from simplestack.sip.errors import SIPError
 from simplestack.sip.fields import Challenge, parse_challenge
@@ -244,39 +242,14 @@ class XCAPClient:
 
     async def _converse(self, method: bytes, url: bytes, fields: Headers, producer: Any) -> Answer:
         response = await self._agent.request(method, url, fields, producer)
-        whole: Deferred[bytes] = Deferred()
-        response.deliverBody(_Collector(whole))
-        body = await whole
+        collector = Collector(_LARGEST)
+        response.deliverBody(collector)
+        try:
+            body = await collector.body
+        except FetchError as error:
+            raise ClientError(f"the answer from {self.root} can't be read: {error}") from None
         phrase = response.phrase.decode("utf-8", "replace")
         return Answer(response.code, phrase, response.headers, body)
-
-
-class _Collector(Protocol):
-    """Reads a body, up to a limit."""
-
-    def __init__(self, done: Deferred[bytes]) -> None:
-        self._done = done
-        self._pieces: list[bytes] = []
-        self._size = 0
-
-    def dataReceived(self, data: bytes) -> None:
-        """A piece."""
-        self._size += len(data)
-        self._pieces.append(data)
-        transport: Any = self.transport
-        if self._size > _LARGEST and transport is not None:
-            transport.abortConnection()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The end, or an end."""
-        if self._done.called:
-            return
-        if self._size > _LARGEST:
-            self._done.errback(ClientError("the document is larger than any should be"))
-        elif reason.check(ResponseDone, PotentialDataLoss):
-            self._done.callback(b"".join(self._pieces))
-        else:
-            self._done.errback(reason)
 
 
 def _policy(authorities: Sequence[crypto.X509] | None) -> BrowserLikePolicyForHTTPS:

@@ -10,7 +10,7 @@ from twisted.web.client import Agent, ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 
-__all__ = ["FetchError", "Fetcher"]
+__all__ = ["Collector", "FetchError", "Fetcher"]
 
 _SIZE: Final = 65536
 _PATIENCE: Final = 5.0
@@ -58,7 +58,7 @@ class Fetcher:
     async def _exchange(self, url: str, accept: str) -> bytes:
         headers = Headers({"Accept": [accept], "User-Agent": ["simplestack"]})
         response = await self._agent.request(b"GET", url.encode("ascii"), headers, None)
-        collector = _Collector(self._size)
+        collector = Collector(self._size)
         response.deliverBody(collector)
         if response.code != 200:
             # Whatever it says about that need not be read.
@@ -67,8 +67,11 @@ class Fetcher:
         return await collector.body
 
 
-class _Collector(Protocol):
-    """Reads a body, up to a limit; the connection ends with what is given up."""
+class Collector(Protocol):
+    """Reads the body of a response, up to a limit in octets; `body` fails with FetchError beyond it.
+
+    Where `body` is cancelled the connection ends.
+    """
 
     def __init__(self, limit: int) -> None:
         #: Fires with the whole of it; may be cancelled.

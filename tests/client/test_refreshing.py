@@ -66,6 +66,22 @@ class RefreshingTests(SynchronousTestCase):
         self.clock.pump([1.0] * 1800)
         self.assertEqual(self.times, [530.0, 1060.0, 1590.0])
 
+    def test_nothing_is_granted(self) -> None:
+        """A server that grants no time, or next to none, is not asked as fast as it answers."""
+        for granted in (0.0, 0.001):
+
+            async def refresh(granted: float = granted) -> float:
+                self.times.append(self.clock.seconds())
+                # So that this ends.
+                return granted if len(self.times) < 100 else 600.0
+
+            self.times.clear()
+            refreshing = Refreshing(self.clock, refresh)
+            refreshing.granted(granted)
+            self.clock.pump([0.5] * 20)
+            refreshing.stop()
+            self.assertLessEqual(len(self.times), 10)
+
     def test_trouble(self) -> None:
         """A failure that may pass is told of, and followed by another try."""
         self.faults = [NoAnswerError("silence"), NoAnswerError("silence")]

@@ -261,3 +261,27 @@ class XCAPTests(SynchronousTestCase):
         got = client.get(client.document("x"))
         clock.advance(31)
         self.failureResultOf(got, NoAnswerError)
+
+    def test_slow_answer(self) -> None:
+        """The connection of a server that does not end its answer is ended."""
+        clock = Clock()
+        transport = StringTransport()
+
+        class Slow(FakeResponse):
+            def deliverBody(self, protocol: Any) -> None:
+                """A part of it."""
+                protocol.makeConnection(transport)
+                protocol.dataReceived(b"<")
+
+        class Agent:
+            def request(self, *_: Any) -> "Deferred[Any]":
+                """The beginning of an answer."""
+                return succeed(Slow((200, {}, b"")))
+
+        client = XCAPClient(clock, BOB, "http://h/", agent=Agent())
+        got = client.get(client.document("x"))
+        clock.advance(29)
+        self.assertFalse(transport.disconnected)
+        clock.advance(2)
+        self.failureResultOf(got, NoAnswerError)
+        self.assertTrue(transport.disconnected)
