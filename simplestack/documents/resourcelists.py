@@ -10,6 +10,8 @@ from simplestack.documents import namespaces as ns
 from simplestack.documents.errors import DocumentError
 from simplestack.documents.xcaperror import ConflictReport, Exists
 from simplestack.documents.xml import local_name, parse_content, required
+from simplestack.sip.errors import SIPError
+from simplestack.sip.uri import parse_uri
 
 LISTS_MEDIA_TYPE: Final = "application/resource-lists+xml"
 SERVICES_MEDIA_TYPE: Final = "application/rls-services+xml"
@@ -119,22 +121,23 @@ def check_resource_lists(root: etree._Element) -> ConflictReport | None:
     return _check_lists(root, "resource-lists", "", "")
 
 
-def check_rls_services(root: etree._Element, xui: str | None) -> ConflictReport | None:
+def check_rls_services(root: etree._Element, owner: str | None) -> ConflictReport | None:
     """Give the first violation of RFC 4826 §4.4.5 in a document valid by its schema.
 
-    ``xui`` is the owner, None in the global tree. That service URIs are unique
-    across documents cannot be seen here.
+    ``owner`` is the AOR of the user, None in the global tree. That service URIs
+    are unique across documents cannot be seen here.
     """
     seen: set[str] = set()
     for number, service in enumerate(root.iterchildren(_RLS + "service"), 1):
         here = f"rls-services/service[{number}]"
         uri = service.get("uri", "")
-        if uri in seen:
+        resource = address_of(uri)
+        if resource in seen:
             return _not_unique(f"{here}/@uri", "", f'there are two services "{uri}"')
-        seen.add(uri)
+        seen.add(resource)
         reference = service.findtext(_RLS + "resource-list")
         if reference is not None:
-            problem = _bad_reference(reference.strip(), xui)
+            problem = _bad_reference(reference.strip(), owner)
             if problem is not None:
                 return ConflictReport("constraint-failure", problem)
         for child in service.iterchildren(_RLS + "list"):
@@ -143,6 +146,15 @@ def check_rls_services(root: etree._Element, xui: str | None) -> ConflictReport 
             if found is not None:
                 return found
     return None
+
+
+def address_of(uri: str) -> str:
+    """Give the form in which URIs of the same resource are the same."""
+    try:
+        parsed = parse_uri(uri.strip())
+    except SIPError:
+        return uri
+    return parsed.aor if parsed.is_sip else uri
 
 
 def _read_list(node: etree._Element) -> List:
@@ -228,14 +240,19 @@ def _bad_item(name: str, value: str) -> str | None:
     return None
 
 
-def _bad_reference(reference: str, xui: str | None) -> str | None:
+def _bad_reference(reference: str, owner: str | None) -> str | None:
     """Say what is wrong with a ``<resource-list>`` by looking at it alone (§4.4.5)."""
     if _bad_item("external", reference) is not None:
         return f'resource-list "{reference}" is not an absolute HTTP URI'
     segments = urlsplit(reference).path.partition("/~~/")[0].split("/")
     for position, segment in enumerate(segments[:-2]):
         if segment == "resource-lists" and segments[position + 1] == "users":
-            if xui is not None and unquote(segments[position + 2]) != xui:
-                return f'resource-list "{reference}" is not below the home directory of {xui}'
+            if owner is not None and _user(unquote(segments[position + 2])) != owner:
+                return f'resource-list "{reference}" is not below the home directory of {owner}'
             return None
     return f'resource-list "{reference}" does not point into the resource-lists of a user'
+
+
+def _user(xui: str) -> str:
+    """The AOR of an XCAP User Identifier, which may leave out ``sip:``."""
+    return address_of(xui if ":" in xui.partition("@")[0] else f"sip:{xui}")

@@ -271,6 +271,35 @@ class UsageTests(SynchronousTestCase):
             answer = owner.put(SERVICES, services(inner), SERVICES_TYPE)
             self.assertEqual(answer.condition, condition, inner)
 
+    def test_rls_services_in_other_spellings(self) -> None:
+        """RFC 4826 §4.4.5: "the XUI in the path is the same as the XUI in the URI of to the RLS
+        services document", with which a user may leave out ``sip:``; and a resource has one
+        service, however its URI is written (RFC 3261 §19.1.4).
+        """
+        owner = Owner()
+        inner = (
+            b"<service uri='sip:a@example.com'><resource-list>http://x/resource-lists/users/%b"
+            b"/index/~~/resource-lists/list</resource-list></service>"
+        )
+        for uri in (SERVICES, SERVICES.replace("sip:", "")):
+            for xui in (b"bill@example.com", b"sip:bill@EXAMPLE.com", b"sip%3Abill%40example.com"):
+                answer = owner.put(uri, services(inner % xui), SERVICES_TYPE)
+                self.assertIn(answer.status, (200, 201), xui)
+            for xui in (
+                b"joe@example.com",
+                b"bill@example.org",
+                b"sip:joe@example.com",
+                b":",
+                b"%40",
+            ):
+                answer = owner.put(uri, services(inner % xui), SERVICES_TYPE)
+                self.assertEqual(answer.condition, "constraint-failure", xui)
+        service = b"<service uri='%b'><list/></service>"
+        for other in (b"sips:a@example.com", b"sip:%61@EXAMPLE.com;x=y", b"sip:a@example.com:5060"):
+            both = service % b"sip:a@example.com" + service % other
+            answer = owner.put(SERVICES, services(both), SERVICES_TYPE)
+            self.assertEqual(answer.condition, "uniqueness-failure", other)
+
     def test_service_of_another(self) -> None:
         """RFC 4826 §4.4.5: "any document on a particular server"; alternatives are suggested."""
         owner = Owner()

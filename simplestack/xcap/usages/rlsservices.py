@@ -6,11 +6,13 @@ from urllib.parse import quote
 
 from simplestack.documents import namespaces as ns
 from simplestack.documents.markup import DECLARATION, attribute
-from simplestack.documents.resourcelists import SERVICES_MEDIA_TYPE, check_rls_services
+from simplestack.documents.resourcelists import (
+    SERVICES_MEDIA_TYPE,
+    address_of,
+    check_rls_services,
+)
 from simplestack.documents.schema import Schema
 from simplestack.documents.xml import parse_fragment
-from simplestack.sip.errors import SIPError
-from simplestack.sip.uri import parse_uri
 from simplestack.state import Document
 from simplestack.xcap.errors import ConflictError
 from simplestack.xcap.markup import unescape
@@ -49,7 +51,7 @@ class RLSServices(ApplicationUsage):
     def claims(self, root: Any) -> Mapping[str, str]:
         """The service URIs: unique "in any document on a particular server" (§4.4.5)."""
         return {
-            _address(service.get("uri", "")): quote(
+            address_of(service.get("uri", "")): quote(
                 f"rls-services/service[{number}]/@uri", safe="/@:"
             )
             for number, service in enumerate(root.iterchildren(_SERVICE), 1)
@@ -58,14 +60,14 @@ class RLSServices(ApplicationUsage):
     def addresses(self, body: bytes, content_type: str) -> tuple[str, ...]:
         """The service URIs in a body, which "MUST NOT" be those of other resources (§4.4.5)."""
         if content_type == ATTRIBUTE:
-            return (_address(unescape(body.strip()[1:-1].decode("utf-8", "replace"))),)
+            return (address_of(unescape(body.strip()[1:-1].decode("utf-8", "replace"))),)
         # An element may use prefixes of its document.
         root = parse_fragment(body.strip())
         if root is None:
             return ()
         return tuple(
             [
-                _address(each.get("uri", ""))
+                address_of(each.get("uri", ""))
                 for each in root.iter("*")
                 if str(each.tag).rpartition("}")[2].rpartition(":")[2] == "service"
             ]
@@ -88,12 +90,3 @@ class RLSServices(ApplicationUsage):
             + b"".join(services)
             + b"</rls-services>\n"
         )
-
-
-def _address(uri: str) -> str:
-    """The form in which URIs of the same resource are the same."""
-    try:
-        parsed = parse_uri(uri.strip())
-    except SIPError:
-        return uri
-    return parsed.aor if parsed.is_sip else uri
