@@ -4,6 +4,9 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +102,7 @@ def configured(options: argparse.Namespace) -> Configuration:
     if options.file is not None:
         try:
             values = read_toml(Path(options.file).read_text("utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, UnicodeDecodeError, ConfigurationError) as error:
             raise ConfigurationError(f"{options.file}: {error}") from None
     for name, section in SECTIONS.items():
         for field, _ in options_of(section):
@@ -137,6 +140,10 @@ def _run(options: argparse.Namespace) -> None:
     load = configuration.load
     search: Search | None = None
     if options.action == "find":
+        if not 0 < options.success <= 100:
+            raise ConfigurationError(f"--success: {options.success:g} is no percentage")
+        if options.p99 is not None and not 0 < options.p99 < inf:
+            raise ConfigurationError(f"--p99: {options.p99:g} is no time")
         bounds = Bounds(options.success / 100, load.limit if options.p99 is None else options.p99)
         search = Search(load.rate, bounds, most_of(configuration))
     else:
@@ -206,21 +213,38 @@ def _result(name: str) -> dict[str, Any]:
     return result
 
 
+@contextmanager
+def _whole(*names: str) -> Iterator[None]:
+    """Say of which files something was missing."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"{' or '.join(names)} is no whole result: {type(error).__name__} {error}"
+        ) from None
+
+
 def _compare(options: argparse.Namespace) -> None:
     from simplestack.stone.comparison import compared
 
     results = [_result(options.a), _result(options.b)]
-    print("\n".join(compared(*results)))
+    with _whole(options.a, options.b):
+        print("\n".join(compared(*results)))
     if options.html:
         from simplestack.stone.report import page
 
-        _write(options.html, page(results))
+        with _whole(options.a, options.b):
+            made = page(results)
+        _write(options.html, made)
 
 
 def _report(options: argparse.Namespace) -> None:
     from simplestack.stone.report import page
 
-    _write(options.html, page([_result(options.result)]))
+    result = _result(options.result)
+    with _whole(options.result):
+        made = page([result])
+    _write(options.html, made)
 
 
 def _users(options: argparse.Namespace) -> None:

@@ -18,5 +18,7 @@ def child(
         [sys.executable, "-c", program, *arguments],
         stdin=subprocess.PIPE,
         pass_fds=handles,
+        # Ctrl-C is for the controller alone, which ends its processes.
+        process_group=0,
         env={**os.environ, "PYTHONPATH": path},
     )

@@ -33,6 +33,8 @@ TRANSPORTS = ("udp", "tcp", "tls")
 DISTRIBUTIONS = ("fixed", "zipf")
 ALGORITHMS = ("", "SHA-512-256", "SHA-256", "MD5")
 
+#: Operations per second that may be asked for: the clock does not tell more of them apart.
+MOST = 1_000_000
 #: What people call the types of values.
 _KINDS = {
     bool: "truth value",
@@ -278,14 +280,22 @@ def check(configuration: Configuration) -> None:
         ("load.refresh", load.refresh, 1),
         # The marks of documents count presentities by eight hexadecimal digits.
         ("load.presentities", load.presentities, 2**31),
+        ("load.rate", load.rate, MOST),
+        ("load.rates", max(load.rates, default=0), MOST),
     ):
         if number > most:
             raise ConfigurationError(f"{name}: {number} is more than {most}")
+    if not all(each.strip() for each in server.watch):
+        raise ConfigurationError("server.watch: nothing is in the command line of every process")
     subscribed = SUBSCRIBE in SCENARIOS[load.scenario].kinds + SCENARIOS[load.scenario].prepared
     population = load.presentities - 1 if load.mutual else load.watchers
     if subscribed and load.watchers_each > population:
         raise ConfigurationError(
             f"load.watchers_each: {load.watchers_each:g} is more than there are others, {population}"
+        )
+    if subscribed and load.watchers_each and not generator.handlers:
+        raise ConfigurationError(
+            f"generator.handlers: somebody must subscribe where load.scenario is {load.scenario}"
         )
     if generator.loaders + generator.handlers > 255:
         raise ConfigurationError("generator: there are at most 255 loaders and handlers")

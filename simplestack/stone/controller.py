@@ -141,14 +141,19 @@ class Controller:
                     waiting[connection] = _Peer(connection)
                     self._selector.register(connection, selectors.EVENT_READ)
                     continue
-                peer = next(
-                    (each for each in waiting.values() if each.connection is key.fileobj), None
-                )
-                if peer is not None:
+                known = [*waiting.values(), *self.peers]
+                peer = next(each for each in known if each.connection is key.fileobj)
+                if peer.connection in waiting:
                     self._welcome(peer, wanted, waiting)
-        for connection in waiting:
-            self._selector.unregister(connection)
-            connection.close()
+                else:
+                    # It has nothing to say yet, but may have ended.
+                    peer.read()
+        for late in list(waiting.values()):
+            del waiting[late.connection]
+            self._refuse(late, "there are enough already")
+        # Who comes later finds nobody.
+        self._selector.unregister(self._listener)
+        self._listener.close()
         for peer in self.peers:
             peer.offset = self._offset(peer)
         run = secrets.token_hex(3)
@@ -180,19 +185,22 @@ class Controller:
         if not said:
             return
         del waiting[peer.connection]
-        role, token = said[0].get("hello"), said[0].get("token")
-        taken = sum(each.role == role for each in self.peers)
-        if (
-            not isinstance(token, str)
-            or not hmac.compare_digest(token.encode(), self.token.encode())
-            or role not in wanted
-            or taken >= wanted[role]
-        ):
-            self._selector.unregister(peer.connection)
-            peer.connection.close()
-            return
-        peer.role = role
-        self.peers.append(peer)
+        first: Any = said[0]
+        hello = first if isinstance(first, dict) else {}
+        role, token = str(hello.get("hello")), str(hello.get("token"))
+        if not hmac.compare_digest(token.encode(), self.token.encode()):
+            self._refuse(peer, "the token is another")
+        elif sum(each.role == role for each in self.peers) >= wanted.get(role, 0):
+            self._refuse(peer, "there are enough already")
+        else:
+            peer.role = role
+            self.peers.append(peer)
+
+    def _refuse(self, peer: _Peer, why: str) -> None:
+        with suppress(StoneError):
+            peer.say({"refused": why})
+        self._selector.unregister(peer.connection)
+        peer.connection.close()
 
     def _offset(self, peer: _Peer) -> float:
         """What our clock is ahead of theirs: the answer that took the least time says it."""
@@ -253,16 +261,8 @@ class Controller:
             results = self._await(peers, "prepared", _PATIENCE)
             done, count = (sum(each[name] for each in results) for name in ("done", "count"))
             if done < count * 0.99:
-                errors: dict[str, int] = {}
-                for each in results:
-                    for what, number in each["errors"].items():
-                        errors[what] = errors.get(what, 0) + number
-                said = ", ".join(
-                    f"{number} × {what}"
-                    for what, number in sorted(errors.items(), key=lambda item: -item[1])[:3]
-                )
                 raise StoneError(
-                    f"preparing: {count - done} of {count} {KINDS[kind]} failed: {said}"
+                    f"preparing: {count - done} of {count} {KINDS[kind]} failed: {_most(results)}"
                 )
             if kind == SUBSCRIBE:
                 made = done
@@ -283,15 +283,22 @@ class Controller:
         self._await(peers, "prepared", _PATIENCE)
 
     def clean(self) -> None:
-        """Take back what was registered, published and subscribed to, as far as that goes."""
+        """Take back what was registered, published and subscribed to, as far as that goes.
+
+        Raises StoneError where nothing of it does.
+        """
         prepared = SCENARIOS[self.configuration.load.scenario].prepared
         kinds = [UNSUBSCRIBE, UNPUBLISH] + ([UNREGISTER] if REGISTER in prepared else [])
+        results: list[dict[str, Any]] = []
         for kind in kinds:
             self.stage = f"cleaning up: {KINDS[kind]}"
             peers = self._of_role(role_of(kind))
             for peer in peers:
                 peer.say({"prepare": kind})
-            self._await(peers, "prepared", _PATIENCE)
+            results += self._await(peers, "prepared", _PATIENCE)
+        done, count = (sum(each[name] for each in results) for name in ("done", "count"))
+        if count and not done:
+            raise StoneError(f"cleaning up: {count} of {count} failed: {_most(results)}")
 
     def step(
         self,
@@ -349,6 +356,16 @@ class Controller:
         settled = self._await(handlers, "settled", _PATIENCE + load.limit)
         step.tallies = [each["tally"] for each in step.finished if each["tally"]] + settled
         return step
+
+
+def _most(results: list[dict[str, Any]]) -> str:
+    """The errors that several processes counted most often."""
+    errors: dict[str, int] = {}
+    for each in results:
+        for what, number in each["errors"].items():
+            errors[what] = errors.get(what, 0) + number
+    often = sorted(errors.items(), key=lambda item: -item[1])
+    return ", ".join(f"{number} × {what}" for what, number in often[:3])
 
 
 @contextmanager

@@ -10,10 +10,10 @@ class StoneError(Exception):
 
 
 class InterruptedRunError(StoneError):
-    """Somebody has ended the run; ``result`` has the steps that were over."""
+    """The run was ended by somebody, or could not go on; ``result`` has the steps that were over."""
 
-    def __init__(self, result: dict[str, Any]) -> None:
-        super().__init__("interrupted")
+    def __init__(self, result: dict[str, Any], why: str = "interrupted") -> None:
+        super().__init__(why)
         self.result = result
 
 

@@ -1,6 +1,5 @@
 """A loader or handler as a process: it goes to the controller, and stays until that is done."""
 
-import signal
 import socket
 import sys
 import time
@@ -30,8 +29,6 @@ def serve(role: str, controller: str, token: str, patience: float = 10.0) -> Non
 
 def join(role: str, controller: str) -> int:
     """The same for the process that the controller has started: the token is on stdin."""
-    # Ctrl-C is for the controller, which ends us.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         serve(role, controller, sys.stdin.readline().strip())
     except StoneError as error:

@@ -185,7 +185,7 @@ class Engine:
         if not link.open:
             link = self.wire.open()
             if not self.away:
-                self.tally.error("connection: lost")
+                self.tally.error("connection: lost", f"({self.links[slot].why})")
             self.opened.append(link)
             self.links[slot] = link
         return link
@@ -227,7 +227,8 @@ class Engine:
             deadlines.popleft()
             if waiting_still:
                 del self.pending[request.branch]
-                self._refused(request, "no answer")
+                why = "" if request.link is None else request.link.why
+                self._refused(request, "no answer", f"({why})" if why else "")
 
     def wakeup(self) -> float:
         """When ``advance`` has something to do."""

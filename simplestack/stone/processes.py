@@ -29,13 +29,17 @@ class Processes:
 
         Raises StoneError where one is not there.
         """
-        self.named = named
-        self._found = [pid for name in named for pid in _matching(name)]
+        self._named = {name: _matching(name) for name in named}
+        self._found = [pid for found in self._named.values() for pid in found]
         #: CPU by process: of those that have ended, what was seen last.
         self._cpu: dict[int, float] = {}
 
     def __bool__(self) -> bool:
         return bool(self._found)
+
+    def ended(self) -> list[str]:
+        """The names of which no process is left."""
+        return [name for name, found in self._named.items() if not any(map(_runs, found))]
 
     def pids(self) -> list[int]:
         """The processes and their descendants, as they are now."""
@@ -64,6 +68,14 @@ class Processes:
             except OSError:
                 continue
         return Usage(sum(self._cpu.values()), memory)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        # What has ended and waits for its parent is a zombie.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def _proportional(pid: int) -> int:

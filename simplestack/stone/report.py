@@ -3,6 +3,7 @@
 import html
 import io
 from collections.abc import Callable
+from math import floor, log10
 from typing import Any
 
 from simplestack.stone.comparison import paired, rows_of
@@ -163,7 +164,7 @@ def _success(figure: Any, names: list[str], results: list[dict[str, Any]]) -> No
     busy.set(ylabel="server CPU, cores (dashed)")
     busy.set_ylim(bottom=0)
     memory.set(xlabel="operations per second asked for", ylabel="server memory, MB")
-    memory.set_ylim(bottom=0)
+    memory.set_ylim(0, memory.dataLim.ymax * 1.1 if memory.lines else None)
     _legend(axes, results)
     _legend(memory, results)
 
@@ -188,6 +189,8 @@ def _throughput(figure: Any, names: list[str], results: list[dict[str, Any]]) ->
 
 
 def _latency(figure: Any, names: list[str], results: list[dict[str, Any]]) -> None:
+    from matplotlib.ticker import NullLocator
+
     axes = figure.subplots()
     percents = [0, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 99.95, 99.99]
     places = [1 / (1 - percent / 100) for percent in percents]
@@ -210,7 +213,12 @@ def _latency(figure: Any, names: list[str], results: list[dict[str, Any]]) -> No
             )
     axes.set(xlabel="percentile", ylabel="milliseconds", xscale="log", yscale="log")
     axes.set_xticks(places, [f"{percent:g}" for percent in percents], fontsize=8)
-    axes.minorticks_off()
+    axes.xaxis.set_minor_locator(NullLocator())
+    if axes.lines:
+        # From one power of ten to another: those have labels.
+        low, high = axes.dataLim.intervaly
+        axes.set_ylim(10 ** floor(log10(low)), 10 ** (floor(log10(high)) + 1))
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.grid(alpha=0.3)
     if axes.lines:
         axes.legend(fontsize=8)

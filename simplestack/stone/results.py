@@ -8,6 +8,7 @@ from simplestack.stone.controller import Step
 from simplestack.stone.histogram import Times
 from simplestack.stone.processes import Usage
 from simplestack.stone.scenarios import users_of
+from simplestack.stone.tally import METHODS
 
 __all__ = [
     "PERCENTILES",
@@ -16,6 +17,7 @@ __all__ = [
     "closing_lines",
     "lines_of",
     "merged",
+    "silent",
     "step_result",
     "times_of",
 ]
@@ -166,6 +168,13 @@ def _generator(step: Step, total: dict[str, Any], messages: int) -> dict[str, An
         "bound": bool(why),
         "why": why,
     }
+
+
+def silent(result: dict[str, Any]) -> bool:
+    """Whether the server was asked something in a step, and said nothing at all."""
+    asked = any(each["started"] for each in result["operations"].values())
+    done = any(each["succeeded"] for each in result["operations"].values())
+    return asked and not done and set(result["messages"]) <= set(METHODS)
 
 
 def lines_of(result: dict[str, Any]) -> list[str]:

@@ -81,7 +81,7 @@ def _put(
         if response.status in (200, 201, 204):
             return
         if response.status != 401 or attempt == 2 or not credentials.answers:
-            text = said[:200].decode("utf-8", "replace")
+            text = said[:200].decode("utf-8", "replace").strip()
             raise StoneError(f"PUT {path} was answered {response.status}: {text}")
         challenges = response.headers.get_all("WWW-Authenticate") or []
         credentials.challenged(

@@ -8,10 +8,10 @@ from typing import Any
 
 from simplestack.stone.configuration import Configuration
 from simplestack.stone.controller import Controller, Step, workers
-from simplestack.stone.errors import ConfigurationError, InterruptedRunError
+from simplestack.stone.errors import ConfigurationError, InterruptedRunError, StoneError
 from simplestack.stone.population import watchers_of
 from simplestack.stone.processes import Processes, Usage, machine_busy, machine_said
-from simplestack.stone.results import Sample, step_result
+from simplestack.stone.results import Sample, silent, step_result
 from simplestack.stone.rules import put_rules
 from simplestack.stone.scenarios import SCENARIOS
 from simplestack.stone.tally import SUBSCRIBE
@@ -105,6 +105,14 @@ class Run:
         self.steps.append(result)
         return result
 
+    def check_server(self) -> None:
+        """Raise StoneError where the server is gone: what follows would tell nothing of it."""
+        for name in self.watched.ended():
+            raise StoneError(f"server.watch: {name} has ended")
+        # One that is silent for a step may be that late.
+        if len(self.steps) > 1 and all(silent(step) for step in self.steps[-2:]):
+            raise StoneError("nothing was answered in two steps: the server is gone")
+
     def result(self, calibration: dict[str, Any] | None) -> dict[str, Any]:
         """All that is known."""
         values = self.configuration.values()
@@ -134,7 +142,8 @@ def run(
     waiting: Callable[[str, str], None] = lambda address, token: None,
     calibration: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Run it; what it has shown.  Raises StoneError; InterruptedRunError after Ctrl-C.
+    """Run it; what it has shown.  Raises StoneError; InterruptedRunError after Ctrl-C, and where it
+    could not go on after some steps.
 
     ``rates`` chooses the next rate by what the run has shown; else those of the configuration.
     """
@@ -150,10 +159,15 @@ def run(
                 made.prepare()
                 for rate in rates(made) if rates else iter(rates_of(configuration)):
                     stepped(made.step(rate))
+                    made.check_server()
                 if generator.clean:
                     controller.clean()
             except KeyboardInterrupt:
                 raise InterruptedRunError(made.result(calibration)) from None
+            except StoneError as error:
+                if not made.steps:
+                    raise
+                raise InterruptedRunError(made.result(calibration), str(error)) from None
             return made.result(calibration)
         finally:
             controller.close()

@@ -151,7 +151,7 @@ def open_sink(host: str, port: int, transport: str) -> socket.socket:
         made.bind((host, port))
         if transport != "udp":
             made.listen(1024)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         raise StoneError(f"{host} port {port}: {error}") from None
     made.setblocking(False)
     return made
@@ -242,9 +242,10 @@ def running_sink(transport: str, challenges: bool) -> Iterator[int]:
     with open_sink("127.0.0.1", 0, transport) as made:
         port: int = made.getsockname()[1]
         program = (
-            "import signal, socket, sys; from simplestack.stone.sink import serve_sink; "
-            # Ctrl-C is for the controller, which ends us.
-            "signal.signal(signal.SIGINT, signal.SIG_IGN); "
+            "import os, socket, sys, threading; from simplestack.stone.sink import serve_sink; "
+            # Whoever has started us may be killed, and end nobody.
+            "wait = lambda: (os.read(0, 1), os._exit(0)); "
+            "threading.Thread(target=wait, daemon=True).start(); "
             "made = socket.socket(fileno=int(sys.argv[1])); made.setblocking(False); "
             "serve_sink(made, bool(int(sys.argv[2])))"
         )

@@ -52,12 +52,15 @@ class Link:
         "run",
         "socket",
         "via",
+        "why",
     )
 
     def __init__(self, made: socket.socket, transport: bytes, run: bytes) -> None:
         self.socket = made
         self.handle = made.fileno()
         self.open = True
+        #: What is wrong with it; empty while nothing is.
+        self.why = ""
         #: Messages that the system did not take.
         self.refused = 0
         #: Whether a TLS session was taken up again.
@@ -128,6 +131,8 @@ class StreamLink(Link):
         self._waits = False
         #: Whether the TLS handshake is over; true for TCP.
         self.shaken = not secure
+        if secure:
+            self.why = "the TLS handshake is not over"
 
     def send(self, data: bytes) -> None:
         """Send a message, or keep it until there is room."""
@@ -141,8 +146,8 @@ class StreamLink(Link):
             sent = self.socket.send(data)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             sent = 0
-        except OSError:
-            self._lost()
+        except OSError as error:
+            self._lost(str(error))
             return
         if sent < len(data):
             self._out += data[sent:]
@@ -159,15 +164,15 @@ class StreamLink(Link):
             for _ in range(_BATCH):
                 chunk = self.socket.recv(_LONGEST)
                 if not chunk:
-                    self._lost()
+                    self._lost("the server has closed it")
                     break
                 held += chunk
                 if not self._secure and len(chunk) < _LONGEST:
                     break
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
-        except OSError:
-            self._lost()
+        except OSError as error:
+            self._lost(str(error))
         start, length = 0, len(held)
         while start < length:
             if held[start] in b"\r\n":
@@ -193,10 +198,11 @@ class StreamLink(Link):
         except ssl.SSLWantWriteError:
             self._wait(True)
             return
-        except OSError:
-            self._lost()
+        except OSError as error:
+            self._lost(str(error))
             return
         self.shaken = True
+        self.why = ""
         self.resumed = bool(made.session_reused)
         self._wait(False)
         self.flush()
@@ -216,8 +222,8 @@ class StreamLink(Link):
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             self._wait(True)
             return
-        except OSError:
-            self._lost()
+        except OSError as error:
+            self._lost(str(error))
             return
         self._wait(False)
 
@@ -226,8 +232,9 @@ class StreamLink(Link):
             self._waits = room
             self._poll.modify(self.handle, select.EPOLLIN | (select.EPOLLOUT if room else 0))
 
-    def _lost(self) -> None:
+    def _lost(self, why: str) -> None:
         if self.open:
+            self.why = why
             self.refused += 1
             self.close()
 
@@ -275,7 +282,10 @@ class Wire:
     def open(self) -> Link:
         """One more link.  Raises StoneError where there is no connection."""
         kind = socket.SOCK_STREAM if self.reliable else socket.SOCK_DGRAM
-        made = socket.socket(self._family, kind)
+        try:
+            made = socket.socket(self._family, kind)
+        except OSError as error:
+            raise StoneError(f"one more socket: {error}") from None
         link: Link
         try:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)

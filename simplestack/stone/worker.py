@@ -81,6 +81,8 @@ class Worker:
                 del self._out[: self._connection.send(self._out)]
         except BlockingIOError:
             pass
+        except OSError as error:
+            raise StoneError(f"the controller is gone: {error}") from None
 
     def _look(self, now: float) -> None:
         """Take what the controller has said.  Raises StoneError once it is gone."""
@@ -132,6 +134,8 @@ class Worker:
             command = self._commands.popleft()
             if "end" in command:
                 break
+            if "refused" in command:
+                raise StoneError(f"the controller refuses: {command['refused']}")
             try:
                 self._do(command)
             except StoneError as error:

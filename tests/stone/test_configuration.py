@@ -71,14 +71,28 @@ class ValuesTest(SynchronousTestCase):
             ({"users": {"user": "alice"}}, "users.user"),
             ({"users": {"user": "u{name}"}}, "users.user"),
             ({"generator": {"loaders": 200, "handlers": 200}}, "generator"),
+            ({"generator": {"handlers": 0}}, "generator.handlers"),
+            ({"load": {"rate": 1e30}}, "load.rate"),
+            ({"load": {"rates": [1, 1e7]}}, "load.rates"),
+            ({"server": {"watch": [" "]}}, "server.watch"),
         ):
             error = self.assertRaises(ConfigurationError, from_values, values)
             self.assertIn(said, str(error))
             self.assertNotIn("object at", str(error))
 
+    def test_no_handlers(self) -> None:
+        """Where nobody subscribes, nobody is needed to."""
+        for load in ({"scenario": "register"}, {"watchers_each": 0}):
+            from_values({"load": load, "generator": {"handlers": 0}})
+
     def test_no_toml(self) -> None:
-        """What is no TOML is told so."""
+        """What is no TOML is told so, by the name of the file."""
         self.assertRaises(ConfigurationError, read_toml, "[load")
+        file = Path(self.mktemp())
+        file.write_text("[load")
+        options = parser().parse_args(["run", str(file)])
+        error = self.assertRaises(ConfigurationError, configured, options)
+        self.assertIn(f"{file}: ", str(error))
 
 
 class OptionsTest(SynchronousTestCase):

@@ -205,6 +205,12 @@ class PageTest(SynchronousTestCase):
         self.assertIn("NOTIFY: never came", made)
         self.assertIn("1,234" if "1,234" in made else "1234 octets", made)
 
+    def test_scale_of_times(self) -> None:
+        """The times can be read off, however near they are to each other."""
+        made = page([result_of(step_of(10))])
+        plot = re.findall(r"<svg.*?</svg>", made, re.S)[2]
+        self.assertGreater(plot.count('id="ytick_'), 1)
+
     def test_two(self) -> None:
         """Two results side by side."""
         made = page([result_of(step_of(10)), result_of(step_of(10, busy=0.95))])

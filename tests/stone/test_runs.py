@@ -5,9 +5,12 @@ import os
 import re
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
+from contextlib import ExitStack
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -18,13 +21,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from simplestack.command.main import main
 from simplestack.command.stone import TOKEN
 from simplestack.stone.calibration import calibrate
+from simplestack.stone.child import child
 from simplestack.stone.configuration import Configuration, from_values
-from simplestack.stone.errors import StoneError
+from simplestack.stone.errors import InterruptedRunError, StoneError
 from simplestack.stone.joining import serve
 from simplestack.stone.progress import Progress
 from simplestack.stone.running import run
 from simplestack.stone.scenarios import SCENARIOS
 from simplestack.stone.sink import running_sink
+from simplestack.stone.surroundings import address_of
 from tests.bench.account import Account
 from tests.bench.provision import create_users
 from tests.bench.served import Served, twistd
@@ -144,7 +149,7 @@ class SinkTest(SynchronousTestCase):
         for thread in threads:
             thread.join(5)
         self.assertEqual(result["steps"][0]["success"], 1.0)
-        self.assertEqual(len(refused), 1)
+        self.assertEqual(refused, ["the controller refuses: the token is another"])
 
     def test_subscriptions_begin_anew(self) -> None:
         """Each step of the scenario subscribe has all pairs of watcher and presentity again."""
@@ -182,6 +187,91 @@ class SinkTest(SynchronousTestCase):
         steps = json.loads((directory / "a.json").read_text())["steps"]
         self.assertEqual([step["rate"] for step in steps], [20.0])
 
+    def test_the_server_goes(self) -> None:
+        """A server that answers nothing any more ends the run; the steps that were over are kept."""
+        for rates, said in (
+            ([40.0], "cleaning up: "),
+            ([40.0, 40.0, 40.0, 40.0], "nothing was answered"),
+        ):
+            with ExitStack() as held:
+                port = held.enter_context(running_sink("udp", False))
+                error = self.assertRaises(
+                    InterruptedRunError,
+                    run,
+                    configuration_of(port, rates=rates, limit=0.3),
+                    stepped=lambda step, sink=held: sink.close(),
+                )
+            self.assertIn(said, str(error))
+            # One that is silent may be late, two are not.
+            self.assertEqual(len(error.result["steps"]), min(len(rates), 3))
+
+    def test_a_watched_process_ends(self) -> None:
+        """The CPU of a process that is there no more is no result."""
+
+        def end(step: dict[str, Any]) -> None:
+            watched.kill()
+            watched.wait()
+
+        with running_sink("udp", False) as port, subprocess.Popen(["sleep", "60"]) as watched:
+            values = configuration_of(port, rates=[40.0, 40.0]).values()
+            values["server"]["watch"] = [str(watched.pid)]
+            error = self.assertRaises(
+                InterruptedRunError,
+                run,
+                from_values(values),
+                stepped=end,
+            )
+        self.assertEqual(str(error), f"server.watch: {watched.pid} has ended")
+        self.assertEqual(len(error.result["steps"]), 1)
+
+    def test_the_controller_of_a_sink_is_killed(self) -> None:
+        """The sink ends with the process that has started it, however that ended."""
+        program = (
+            "import os; from simplestack.stone.sink import running_sink\n"
+            "with running_sink('udp', False) as port: print(port, flush=True); os._exit(0)"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", program],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+        ) as made:
+            assert made.stdout is not None
+            said = made.stdout.readline()
+        end = time.monotonic() + 10
+        while True:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as place:
+                try:
+                    place.bind(("127.0.0.1", int(said)))
+                    break
+                except OSError:
+                    self.assertLess(time.monotonic(), end)
+
+    def test_strangers(self) -> None:
+        """Who says something else to the controller is sent away; who has gone is missed at once."""
+
+        def waiting(address: str, token: str) -> None:
+            for line in (b"[1]", b"1", b"GET / HTTP/1.0", b'{"hello": ["loader"]}'):
+                place.append(socket.create_connection(address_of(address)))
+                place[-1].sendall(line + b"\n")
+            hello = json.dumps({"hello": "loader", "token": token}).encode()
+            with socket.create_connection(address_of(address)) as gone:
+                gone.sendall(hello + b"\n")
+
+        place: list[socket.socket] = []
+        values = configuration_of(1).values()
+        values["generator"]["remote"] = True
+        error = self.assertRaises(StoneError, run, from_values(values), waiting=waiting)
+        self.assertEqual(str(error), "a loader at 127.0.0.1 has ended")
+        for each in place:
+            self.assertIn(b"refused", each.recv(1000))
+            each.close()
+
+    def test_ctrl_c_is_for_the_controller(self) -> None:
+        """A terminal's Ctrl-C does not reach the processes of a run, which tell nothing then."""
+        made = child("import sys; sys.stdin.read()", [])
+        self.assertEqual(os.getpgid(made.pid), made.pid)
+        made.communicate()
+
     def test_nobody_answers(self) -> None:
         """A server that is not there ends the run in one line, with what was tried."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
@@ -189,6 +279,13 @@ class SinkTest(SynchronousTestCase):
             silent = configuration_of(made.getsockname()[1], scenario="register", limit=0.3)
             error = self.assertRaises(StoneError, run, silent)
         self.assertIn("8 of 8 register failed: 8 × REGISTER: no answer", str(error))
+        with socket.create_server(("127.0.0.1", 0)) as made:
+            values = configuration_of(
+                made.getsockname()[1], scenario="register", limit=0.3
+            ).values()
+            values["server"]["transport"] = "tls"
+            error = self.assertRaises(StoneError, run, from_values(values))
+        self.assertIn("no answer (the TLS handshake is not over)", str(error))
 
 
 class CommandTest(SynchronousTestCase):
@@ -233,11 +330,25 @@ class CommandTest(SynchronousTestCase):
             (["compare", "a.json", "b.json"], 2, "a.json"),
             (["loader", "--controller", "127.0.0.1:1"], 2, TOKEN),
             (["run", "--watch", "nobody has this", "--no-calibrate"], 1, "server.watch"),
+            (["sink", "--port", "65536"], 1, "65536"),
+            (["find", "--success", "100.1"], 2, "--success"),
+            (["find", "--success", "nan"], 2, "--success"),
+            (["find", "--p99", "0"], 2, "--p99"),
         ):
             got, _, error = self.said(*arguments)
             self.assertEqual(got, status, error)
             self.assertIn(text, error)
             self.assertEqual(error.count("\n"), 1)
+
+    def test_damaged_results(self) -> None:
+        """A file that is only the beginning of a result is told by its name."""
+        file = self.mktemp()
+        for text in ('{"format": 1}', '{"format": 1, "title": "a", "date": "b", "steps": [{}]}'):
+            Path(file).write_text(text)
+            for arguments in (["compare", file, file], ["report", file, self.mktemp()]):
+                status, _, error = self.said(*arguments)
+                self.assertEqual(status, 2, error)
+                self.assertIn(file, error)
 
 
 class ServerTest(SynchronousTestCase):
