@@ -232,11 +232,9 @@ class TransactionLayer:
 
     def _forget_oldest(self) -> bool:
         """Forget the response that waits for copies of its request longest, if there is one."""
-        answered = self._j_fifo.entries
-        if not answered:
+        if not self._j_fifo.items:
             return False
-        _, key = answered.popleft()
-        del self._servers[key]
+        del self._servers[self._j_fifo.pop()]
         return True
 
     def _acknowledged(

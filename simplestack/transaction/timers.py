@@ -118,7 +118,7 @@ class Fifo(Generic[Item]):
     ``slack`` says how much later than due it may fire, which lets many share one wake-up.
     """
 
-    __slots__ = ("_queue", "duration", "entries", "fire", "slack", "stale")
+    __slots__ = ("_queue", "deadlines", "duration", "fire", "items", "slack", "stale")
 
     def __init__(
         self,
@@ -133,16 +133,24 @@ class Fifo(Generic[Item]):
         self.fire = fire
         self.slack = slack
         self.stale = stale
-        self.entries: deque[tuple[float, Item]] = deque()
+        # One of pairs would give the collector of cycles something to look through for each timer.
+        self.deadlines: deque[float] = deque()
+        self.items: deque[Item] = deque()
 
     def add(self, item: Item, now: float) -> float:
         """Start a timer at ``now``; returns its deadline."""
         deadline = now + self.duration
-        self.entries.append((deadline, item))
+        self.deadlines.append(deadline)
+        self.items.append(item)
         queue = self._queue
         if deadline + self.slack < queue.wakeup:
             queue.wakeup = deadline + self.slack
         return deadline
+
+    def pop(self) -> Item:
+        """Take out the one that was started first."""
+        self.deadlines.popleft()
+        return self.items.popleft()
 
 
 class Alarm:
@@ -212,17 +220,16 @@ class TimerQueue:
                 fired += 1
                 function(now)
         for fifo in self._fifos:
-            entries = fifo.entries
-            if not entries or entries[0][0] > now:
+            deadlines = fifo.deadlines
+            if not deadlines or deadlines[0] > now:
                 continue
             fire = fifo.fire
-            popleft = entries.popleft
             # What is added meanwhile waits for the next call, were its duration zero.
-            for _ in range(len(entries)):
-                if entries[0][0] > now:
+            for _ in range(len(deadlines)):
+                if deadlines[0] > now:
                     break
                 fired += 1
-                fire(popleft()[1], now)
+                fire(fifo.pop(), now)
         self.wakeup = self._earliest()
         return fired
 
@@ -236,18 +243,16 @@ class TimerQueue:
             heappop(alarms)
         earliest = alarms[0][0] if alarms else _NEVER
         for fifo in self._fifos:
-            entries = fifo.entries
+            deadlines = fifo.deadlines
             stale = fifo.stale
             if stale is not None:
-                while entries:
-                    deadline, item = entries[0]
-                    if not stale(item, deadline):
-                        break
-                    entries.popleft()
-            if entries and entries[0][0] + fifo.slack < earliest:
-                earliest = entries[0][0] + fifo.slack
+                items = fifo.items
+                while deadlines and stale(items[0], deadlines[0]):
+                    fifo.pop()
+            if deadlines and deadlines[0] + fifo.slack < earliest:
+                earliest = deadlines[0] + fifo.slack
         return earliest
 
     def __len__(self) -> int:
         """How many timers wait, stale ones included."""
-        return len(self._alarms) + sum([len(fifo.entries) for fifo in self._fifos])
+        return len(self._alarms) + sum([len(fifo.items) for fifo in self._fifos])

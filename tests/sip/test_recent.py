@@ -34,3 +34,23 @@ class RecentTests(SynchronousTestCase):
         used = list(dict.fromkeys(reversed(keys)))[:size]
         # Asked in the order of their use, so that asking changes nothing.
         self.assertEqual([recent.get(key) for key in used], [key.upper() for key in used])
+
+    def test_one_by_one(self) -> None:
+        """What is kept no more goes one by one, and all of it goes."""
+        gone: list[int] = []
+
+        class Value:
+            def __init__(self, number: int) -> None:
+                self.number = number
+
+            def __del__(self) -> None:
+                gone.append(self.number)
+
+        recent: Recent[Value] = Recent(10)
+        for number in range(100):
+            before = len(gone)
+            recent.set(str(number), Value(number))
+            self.assertLessEqual(len(gone) - before, 1)
+        self.assertGreaterEqual(len(gone), 100 - 3 * 10)
+        recent.clear()
+        self.assertEqual(sorted(gone), list(range(100)))
