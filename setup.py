@@ -12,7 +12,7 @@ from setuptools import setup
 
 COMPILED = [
     "simplestack/outcome.py",
-    "simplestack/state.py",
+    "simplestack/state/[!_]*.py",
     "simplestack/sip/fields/*.py",
     "simplestack/sip/[!_]*.py",
     "simplestack/transaction/[!_]*.py",

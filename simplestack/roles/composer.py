@@ -5,6 +5,8 @@ from functools import lru_cache
 from typing import Final
 from zlib import crc32
 
+from mypy_extensions import mypyc_attr
+
 from simplestack.documents.elements import Element
 from simplestack.documents.errors import DocumentError
 from simplestack.documents.pidf import Presence, Tuple, closed, parse_presence
@@ -45,6 +47,7 @@ def _accepted(body: bytes) -> Presence | None:
         return None
 
 
+@mypyc_attr(acyclic=True)
 class Composed:
     """The document of one AOR, what it was made from, and what is made of it."""
 

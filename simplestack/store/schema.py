@@ -3,6 +3,7 @@
 Columns follow from the fields of the records, so that a record is its row.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import (
@@ -19,7 +20,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 
 from simplestack.interfaces import Credential
-from simplestack.state import RECORD_KINDS, Kind, fields_of
+from simplestack.state import RECORD_KINDS, Kind, fields_of, later_fields_of
 
 __all__ = ["CREDENTIAL", "METADATA", "RECORD_TABLES", "REMOVAL", "REVISION", "TRIAL"]
 
@@ -35,15 +36,22 @@ _TYPES: dict[type, TypeEngine[Any]] = {
 METADATA = MetaData()
 
 
-def _table(kind: type, name: str, key: tuple[str, ...], *, rowid: bool) -> Table:
-    # Fields that came later have a default, for the rows that were there before them.
-    defaults: dict[str, str] = vars(kind)["_field_defaults"]
+def _table(
+    name: str,
+    fields: Mapping[str, type],
+    key: tuple[str, ...],
+    *,
+    rowid: bool,
+    later: Mapping[str, str] | None = None,
+) -> Table:
+    """The table of some fields; those that came ``later`` have a default, for older rows."""
+    defaults = later or {}
     return Table(
         name,
         METADATA,
         *(
             Column(field, _TYPES[type_], nullable=False, server_default=defaults.get(field))
-            for field, type_ in fields_of(kind).items()
+            for field, type_ in fields.items()
         ),
         PrimaryKeyConstraint(*key),
         sqlite_with_rowid=rowid,
@@ -52,11 +60,18 @@ def _table(kind: type, name: str, key: tuple[str, ...], *, rowid: bool) -> Table
 
 #: The table of each kind of record; its key is ``(aor, id)``, which also clusters an AOR's rows.
 RECORD_TABLES: dict[Kind, Table] = {
-    kind: _table(kind, kind.__name__.lower(), ("aor", "id"), rowid=True) for kind in RECORD_KINDS
+    kind: _table(
+        kind.__name__.lower(),
+        fields_of(kind),
+        ("aor", "id"),
+        rowid=True,
+        later=later_fields_of(kind),
+    )
+    for kind in RECORD_KINDS
 }
 
 #: Users and their secrets.
-CREDENTIAL = _table(Credential, "credential", ("domain", "username"), rowid=False)
+CREDENTIAL = _table("credential", Credential.__annotations__, ("domain", "username"), rowid=False)
 
 #: Numbers that say what has changed: of the schema (how many migrations it has seen) and of the
 #: credentials (how often they were changed).
