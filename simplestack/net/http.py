@@ -254,6 +254,14 @@ class _Channel(HTTPChannel):
         super().__init__()
         #: The parts of the response that is being written.
         self._parts: list[bytes] = []
+        #: Whether something of the next request has come.
+        self._begun = False
+
+    def resetTimeout(self) -> None:
+        """Something has come: with the first octet of a request the time for all of it begins."""
+        if not self._begun:
+            self._begun = True
+            super().resetTimeout()
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:
         """Keep the head until its body is there."""
@@ -276,6 +284,7 @@ class _Channel(HTTPChannel):
         """The response is whole; what comes of the next request comes after it."""
         data = b"".join(self._parts)
         self._parts.clear()
+        self._begun = False
         send(self.transport, data)
         super().requestDone(request)
 
@@ -328,8 +337,9 @@ def send(transport: Any, data: bytes) -> None:
 class XCAPSite(Site):
     """A site of the XCAP resource alone, in which everything is bounded.
 
-    A connection is closed when nothing has come for ``timeout`` seconds, and a new one at once
-    while there are ``max_connections``.
+    A connection is closed when nothing has come for ``timeout`` seconds, or not the whole of a
+    request that long after its first octet, and a new one at once while there are
+    ``max_connections``.
     """
 
     noisy = False

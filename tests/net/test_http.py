@@ -360,6 +360,21 @@ class LimitTests(Case):
         self.clock.advance(11)
         self.assertTrue(wire.transport.disconnecting)
 
+    def test_slow_request(self) -> None:
+        """A request that comes octet by octet is not waited for longer than one that does not come;
+        each has its own time.
+        """
+        self.make(timeout=10)
+        for octets in (request(), b"PUT /a HTTP/1.1\r\nContent-Length: 50\r\n\r\n" + b"x" * 50):
+            wire = Wire(self.site)
+            for _ in range(3):
+                self.clock.advance(9)
+                self.assertIn(b"200 OK", wire.send(request()))
+            for number in range(len(octets)):
+                self.assertEqual(wire.transport.disconnecting, number > 12)
+                wire.send(octets[number : number + 1])
+                self.clock.advance(0.8)
+
     def test_long_head(self) -> None:
         """Neither a request line nor header fields can go on for ever."""
         wire = Wire(self.site)
