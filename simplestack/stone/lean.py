@@ -31,6 +31,11 @@ _T1: Final = 0.5
 _DOUBLED: Final = 3
 
 
+def _why(link: Link | None) -> str:
+    """What is wrong with a link, in parentheses; empty where nothing is known."""
+    return f"({link.why})" if link is not None and link.why else ""
+
+
 class Engine:
     """Everything under way in a process."""
 
@@ -185,7 +190,7 @@ class Engine:
         if not link.open:
             link = self.wire.open()
             if not self.away:
-                self.tally.error("connection: lost", f"({self.links[slot].why})")
+                self.tally.error("connection: lost", _why(self.links[slot]))
             self.opened.append(link)
             self.links[slot] = link
         return link
@@ -227,8 +232,7 @@ class Engine:
             deadlines.popleft()
             if waiting_still:
                 del self.pending[request.branch]
-                why = "" if request.link is None else request.link.why
-                self._refused(request, "no answer", f"({why})" if why else "")
+                self._refused(request, "no answer", _why(request.link))
 
     def wakeup(self) -> float:
         """When ``advance`` has something to do."""

@@ -218,7 +218,7 @@ class ConnectionTest(SynchronousTestCase):
             connection, _ = again.accept()
             with connection:
                 self.assertTrue(connection.recv(65536).startswith(b"REGISTER "))
-        self.assertEqual(engine.tally.errors["connection: lost"], 1)
+        self.assertEqual(engine.tally.errors["connection: lost (the server has closed it)"], 1)
 
 
 class DialogTest(EngineTest):
