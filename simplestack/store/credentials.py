@@ -8,6 +8,7 @@ from zope.interface import implementer
 
 from simplestack.interfaces import Credential, ICredentialSource
 from simplestack.sip.uri import Uri
+from simplestack.state import Subscription
 from simplestack.store.database import Connection, Database
 from simplestack.store.errors import StoreError
 from simplestack.store.loader import Reader
@@ -137,7 +138,7 @@ class CredentialTable:
             self._database.put_credential.execute(connection.cursor, rows)
 
     def remove(self, username: str, domain: str) -> bool:
-        """Remove a user with all his records; whether there was one.
+        """Remove a user with all his records and what he watches; whether there was one.
 
         Rules and documents go too, so that a later user of the name does not inherit them.  A
         running server ends what it has in memory when it sees the removal.
@@ -149,11 +150,12 @@ class CredentialTable:
             cursor = connection.execute(f"DELETE FROM credential WHERE {self._key}", values)
             if cursor.rowcount <= 0:
                 return False
+            aor = [encode(_aor(username, domain))]
             for table in RECORD_TABLES.values():
-                connection.execute(
-                    f"DELETE FROM {table.name} WHERE aor = {mark(1)}",
-                    [encode(_aor(username, domain))],
-                )
+                connection.execute(f"DELETE FROM {table.name} WHERE aor = {mark(1)}", aor)
+            # Nor does he go on watching others, should no server run that could end it.
+            watched = RECORD_TABLES[Subscription].name
+            connection.execute(f"DELETE FROM {watched} WHERE watcher = {mark(1)}", aor)
             connection.execute(
                 "INSERT INTO removal (username, domain, revision) "
                 f"SELECT {mark(1)}, {mark(2)}, value + 1 FROM revision WHERE name = 'credentials' "

@@ -17,7 +17,7 @@ from simplestack.store.sql import SQLStore
 from tests.store.cluster import cluster
 from tests.store.deferring import committed
 from tests.store.pump import Pump
-from tests.store.records import ALICE, binding
+from tests.store.records import ALICE, BOB, binding, subscription
 
 
 def credential(username: str = "alice", domain: str = "example.com", md5: str = "m") -> Credential:
@@ -72,6 +72,16 @@ class _Shared:
             self.assertEqual(self.pump.wait(source.removed(after)), [])
             self.table.put(credential())
             self.assertEqual(self.pump.wait(source.removed(before)), [ALICE])
+
+        def test_removed_watcher(self) -> None:
+            """Who is removed while no server runs watches nobody when one starts."""
+            for one in (credential(), credential("bob")):
+                self.table.put(one)
+            self.served()
+            mine = [subscription(key="s1", watcher=BOB), subscription(key="s2", watcher=ALICE)]
+            self.pump.wait(committed(self.store, ChangeSet(ALICE, mine)))
+            self.assertTrue(self.table.remove("bob", "example.com"))
+            self.assertEqual(self.pump.wait(self.store.load(ALICE)), mine[1:])
 
         def test_put_list_remove(self) -> None:
             """Users are created, replaced, listed in order, and removed."""
