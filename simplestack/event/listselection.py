@@ -85,7 +85,10 @@ class FilteredTable(ListTable):
         held, self._held = self._held, {}
         for aor, state in held.items():
             self._heard[aor] = state.body
-            self._rows[aor].state = self._left(aor, state)
+            row = self._rows[aor]
+            row.state = self._left(aor, state)
+            # It is another version of the list, with another entity-tag.
+            self._remark(row)
         return super().full(now)
 
 

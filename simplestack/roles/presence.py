@@ -1,7 +1,6 @@
 """The presence agent: takes publications and shows each watcher what he may see (RFC 3856)."""
 
 from collections.abc import Collection, Hashable
-from functools import lru_cache
 from typing import Final
 
 from zope.interface import implementer
@@ -28,6 +27,7 @@ from simplestack.roles.composer import Composer, parsed
 from simplestack.roles.publishers import PublisherRules
 from simplestack.roles.rules import EVERYTHING, NOTHING, POLITE, Permissions, permitted
 from simplestack.sip.errors import SIPError
+from simplestack.sip.memory import remember
 from simplestack.sip.message import Response
 from simplestack.state import ChangeSet, ResourceState
 
@@ -220,7 +220,7 @@ class PresenceAgent:
         return body if kept == presence else kept.to_bytes()
 
 
-@lru_cache(4096)
+@remember(4096)
 def _presentity(entity: str) -> str:
     """The AOR that an entity names."""
     scheme, _, rest = entity.partition(":")

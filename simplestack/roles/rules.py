@@ -301,12 +301,19 @@ def _elements(
     return tuple(shown)
 
 
-@lru_cache(1024)
 def _reduced(each: Element, user_input: UserInput) -> Element:
     """A <user-input> without the attributes that are not granted (RFC 5025 §3.3.2.12)."""
+    # Elements are written by users: long ones must not fill the cache.
+    return _reduce_short(each, user_input) if len(each.xml) < 2000 else _reduce(each, user_input)
+
+
+def _reduce(each: Element, user_input: UserInput) -> Element:
     tree = each.tree()
     threshold = tree.get("idle-threshold")
     kept = []
     if user_input is UserInput.THRESHOLDS and threshold is not None:
         kept.append(("idle-threshold", threshold))
     return element(ns.RPID, "user-input", tree.text or "", kept)
+
+
+_reduce_short: Final = lru_cache(1024)(_reduce)

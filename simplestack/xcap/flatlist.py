@@ -1,7 +1,6 @@
 """The flat list of what a list names, its references followed (RFC 4826 §4.4.6, RFC 5367 §4)."""
 
 from collections.abc import Callable, Collection
-from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -19,6 +18,7 @@ from simplestack.documents.resourcelists import (
     parse_resource_lists,
 )
 from simplestack.sip.errors import SIPError
+from simplestack.sip.memory import remember
 from simplestack.sip.uri import parse_uri
 from simplestack.state import Document
 from simplestack.xcap.edit import find
@@ -322,7 +322,7 @@ def _entries(list_: List) -> list[Entry]:
     return found
 
 
-@lru_cache(maxsize=8192)
+@remember(8192)
 def target_of(uri: str) -> str | None:
     """The AOR that an entry's URI stands for; None where nobody can subscribe to it.
 

@@ -2,9 +2,11 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from simplestack.documents import namespaces as ns
 from simplestack.documents.multipart import parse_multipart
 from simplestack.documents.rlmi import parse_rlmi
 from simplestack.event.lists import EntryState, ListEntry, ListTable, terminated_entry
+from simplestack.event.listselection import selection
 from simplestack.interfaces import Body
 
 LIST = "sip:list@example.com"
@@ -44,3 +46,28 @@ class RestTests(SynchronousTestCase):
         self.assertEqual(found, {*uris})
         table.full(8.0)
         self.assertFalse(table.rest)
+
+
+class SelectionTests(SynchronousTestCase):
+    def test_entity_tag_of_what_was_held(self) -> None:
+        """What a trigger held back and full state tells is another version of the list, of another
+        entity-tag (RFC 4661 §3.6, RFC 5839 §4).
+        """
+        filters = (
+            f'<filter-set xmlns="{ns.SIMPLE_FILTER}"><ns-bindings>'
+            f'<ns-binding prefix="p" urn="{ns.PIDF}"/></ns-bindings><filter id="1"><trigger>'
+            "<added>/p:presence/p:tuple</added></trigger></filter></filter-set>"
+        ).encode()
+        uri = "sip:bob@example.com"
+        table = ListTable(LIST, "token")
+        table.set_entries((), [ListEntry(uri, uri)], 0.0)
+        chosen = selection(table, filters, 0.0)
+        tags, bodies = set(), set()
+        for note in (b"one", b"two"):
+            body = b'<presence xmlns="%b" entity="%b"><note>%b</note></presence>'
+            state = body % (ns.PIDF.encode(), uri.encode(), note)
+            table.tell(uri, EntryState("active", "", "application/pidf+xml", state), 1.0)
+            bodies.add(note in (chosen.full(2.0).tail or b""))
+            tags.add(chosen.fingerprint())
+        self.assertEqual(bodies, {True})
+        self.assertEqual(len(tags), 2)

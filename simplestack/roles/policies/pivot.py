@@ -1,7 +1,6 @@
 """Which services describe the same thing, and the policy that merges them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, Final
 
 from zope.interface import implementer
@@ -13,6 +12,7 @@ from simplestack.roles.composition import Source, assembled
 from simplestack.roles.conflicts import merged
 from simplestack.roles.source import considered
 from simplestack.sip.errors import SIPError
+from simplestack.sip.memory import remember
 from simplestack.sip.uri import parse_uri
 
 __all__ = ["PIVOTS", "Pivot", "PivotPolicy", "pivot_of"]
@@ -20,7 +20,7 @@ __all__ = ["PIVOTS", "Pivot", "PivotPolicy", "pivot_of"]
 Pivot = Callable[[Tuple], str | None]
 
 
-@lru_cache(4096)
+@remember(4096)
 def _comparable(contact: str) -> str:
     try:
         return parse_uri(contact).key()
