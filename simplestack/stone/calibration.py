@@ -57,20 +57,28 @@ def calibrate(
 ) -> dict[str, Any]:
     """What loaders and handlers like those of the run can do.  Raises StoneError.
 
-    ``capacity`` is the rate at which the busiest of them would use a whole core.
+    ``capacity`` is the rate at which the busiest of them would use a whole core, or the lowest that
+    the sink did not keep.
     """
     transport = "udp" if configuration.server.transport == "udp" else "tcp"
     good: dict[str, Any] = {}
+    failed: list[float] = []
 
     def rates(made: Run) -> Iterator[float]:
         rate = max(configuration.load.rate, 200.0)
         for _ in range(_STEPS):
             yield rate
             step = made.steps[-1]
-            if not good or step["success"] > 0.999:
-                good.update(step)
             busy = max(step["generator"]["busy"])
-            if step["success"] <= 0.999 or busy > _ENOUGH:
+            if step["success"] <= 0.999:
+                failed.append(rate)
+                if good and good["success"] > 0.999:
+                    return
+                good.update(step)
+                rate /= 3.0
+                continue
+            good.update(step)
+            if failed or busy > _ENOUGH:
                 return
             rate *= min(3.0, max(1.2, _ENOUGH / max(busy, 0.01)))
 
@@ -83,7 +91,7 @@ def calibrate(
         "messages_per_second": good["messages_per_second"],
         "messages_per_core": good["generator"]["messages_per_core"],
         "busy": good["generator"]["busy"],
-        "capacity": good["rate"] / busy if busy else 0.0,
+        "capacity": min([good["rate"] / busy, *failed]) if busy else 0.0,
     }
 
 

@@ -100,6 +100,12 @@ class SinkTest(SynchronousTestCase):
         self.assertGreater(made["messages_per_core"], 1000)
         self.assertGreater(made["capacity"], 40)
 
+    def test_calibration_at_too_high_a_rate(self) -> None:
+        """Where the sink does not keep the rate that was asked for, a lower one says what it keeps."""
+        made = calibrate(configuration_of(1, rate=500_000.0))
+        self.assertLess(made["rate"], 500_000)
+        self.assertLessEqual(made["capacity"], 500_000)
+
     def test_find(self) -> None:
         """The search runs on one preparation; its knee is in the result, and a page is written."""
         directory = Path(tempfile.mkdtemp(dir=self.mktemp_directory()))
