@@ -367,8 +367,8 @@ class HeaderFields:
 
     @property
     def supported(self) -> frozenset[str]:
-        """Option tags that the sender supports."""
-        return self._tokens("Supported")
+        """Option tags that the sender supports, in lower case: case does not matter (§7.3.1)."""
+        return frozenset([tag.lower() for tag in self._tokens("Supported")])
 
     @property
     def require(self) -> frozenset[str]:

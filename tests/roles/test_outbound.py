@@ -19,6 +19,18 @@ class PathTests(RegistrarTestCase):
         error = self.refused(420, PHONE, more={"Path": self.PATH})
         self.assertEqual(dict(error.headers)["Unsupported"], "path")
 
+    def test_support_in_any_case(self) -> None:
+        """Option tags are compared in any case: "field values ... are case-insensitive" (RFC 3261
+        §7.3.1).
+        """
+        self.register(PHONE, more={"Path": self.PATH, "Supported": "Timer, PATH"})
+        [binding] = self.bound().values()
+        self.assertEqual(binding.path, ", ".join(self.PATH))
+        response = self.register(
+            f"{PHONE};{INSTANCE};reg-id=1", flow="tcp:a>b", cseq=2, more={"Supported": "Outbound"}
+        ).response
+        self.assertEqual(response.get_all("Require"), ["outbound"])
+
     def test_bad_path(self) -> None:
         """A Path that can't be read is refused with 400: nobody could be reached by it."""
         self.refused(400, PHONE, more={"Path": "<not a uri>", "Supported": "path"})
