@@ -149,9 +149,15 @@ def check_rls_services(root: etree._Element, owner: str | None) -> ConflictRepor
 
 
 def address_of(uri: str) -> str:
-    """Give the form in which URIs of the same resource are the same."""
+    """Give the form in which URIs of the same resource are the same.
+
+    A ``pres`` URI is of the resource that is subscribed to by it, which is a SIP user's.
+    """
+    text = uri.strip()
+    if text[:5].lower() == "pres:":
+        text = f"sip:{text[5:]}"
     try:
-        parsed = parse_uri(uri.strip())
+        parsed = parse_uri(text)
     except SIPError:
         return uri
     return parsed.aor if parsed.is_sip else uri

@@ -73,6 +73,22 @@ class ServiceTests(SynchronousTestCase):
         world.credentials.put(credential("team"))
         self.assertEqual(self.service(world, "bill", "team").status, 200)
 
+    def test_users_by_presence(self) -> None:
+        """§4.4.5: nor can it be a ``pres`` URI that stands for a user (RFC 3861), to whom nobody
+        could subscribe any more, or for a service that is there.
+        """
+        world = XCAPWorld()
+        self.assertEqual(self.service(world, "joe", "friends").status, 201)
+        uri = "/rls-services/users/sip:bill@example.com/index"
+        for name in ("pres:bob", "PRES:b%6fb", "pres:friends"):
+            body = (
+                '<rls-services xmlns="urn:ietf:params:xml:ns:rls-services">'
+                f'<service uri="{name}@example.com"><list/></service></rls-services>'
+            )
+            answer = world.client("bill").put(uri, body.encode(), SERVICES)
+            self.assertEqual(answer.status, 409, name)
+            self.assertEqual(parse_conflict_report(answer.body).condition, "uniqueness-failure")
+
     def test_users_by_prefixes(self) -> None:
         """§4.4.5 holds for elements whose prefixes their document declares, and for references,
         however they are written (XML 1.0 §4.1).
