@@ -209,7 +209,7 @@ class PresenceAgent:
     def _check(self, incoming: Incoming, state: ResourceState, body: bytes, now: float) -> bytes:
         presence = parsed(body)
         # A presentity is named by a pres URI or by its address-of-record (RFC 3856 §5).
-        if _presentity(presence.entity) != incoming.aor:
+        if presence.entity != incoming.aor and _presentity(presence.entity) != incoming.aor:
             entity = presence.entity[:80]
             raise SIPError(403, text=f"the document is about {entity}, not {incoming.aor}")
         rpid.check(presence)
@@ -220,7 +220,7 @@ class PresenceAgent:
         return body if kept == presence else kept.to_bytes()
 
 
-@remember(4096)
+@remember(4096, each=1)
 def _presentity(entity: str) -> str:
     """The AOR that an entity names."""
     scheme, _, rest = entity.partition(":")

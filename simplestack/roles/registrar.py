@@ -423,7 +423,7 @@ def _read(text: str) -> _Offer:
     )
 
 
-_remembered: Final = remember(8192)(_read)
+_remembered: Final = remember(8192, each=1)(_read)
 
 
 def _reg_id(address: NameAddr) -> int:
