@@ -1,6 +1,7 @@
 """The table of a list for those who want it otherwise: by filters, or with documents in parts."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 from simplestack.documents.errors import DocumentError
@@ -153,15 +154,17 @@ class PartialTable(ListTable):
             self._pending[entry.uri] = state.body
         try:
             made = PRESENCE_DELTAS.whole(state.body)
-            if before is not None:
-                step = PRESENCE_DELTAS.difference(before, state.body)
-                if len(step.data) + len(step.tail or b"") < len(made.data) + len(made.tail or b""):
-                    made = step
         except DocumentError:
             # It goes as it is.
             self._pending.pop(entry.uri, None)
             self._told.pop(entry.uri, None)
             return super()._resource(entry, state)
+        if before:
+            # Who was told none, or one that can't be read, is told the whole.
+            with suppress(DocumentError):
+                step = PRESENCE_DELTAS.difference(before, state.body)
+                if len(step.data) + len(step.tail or b"") < len(made.data) + len(made.tail or b""):
+                    made = step
         told = EntryState("active", "", made.content_type, made.render(version))
         return super()._resource(entry, told)
 

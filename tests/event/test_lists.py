@@ -6,7 +6,7 @@ from simplestack.documents import namespaces as ns
 from simplestack.documents.multipart import parse_multipart
 from simplestack.documents.rlmi import parse_rlmi
 from simplestack.event.lists import EntryState, ListEntry, ListTable, terminated_entry
-from simplestack.event.listselection import selection
+from simplestack.event.listselection import IN_PARTS, selection
 from simplestack.interfaces import Body
 
 LIST = "sip:list@example.com"
@@ -49,6 +49,29 @@ class RestTests(SynchronousTestCase):
 
 
 class SelectionTests(SynchronousTestCase):
+    def test_parts_begin_with_the_whole(self) -> None:
+        """Who has seen no document of a resource is told the whole of it in the form of parts, so that
+        parts can follow (RFC 5263 §4.4).
+        """
+        uri = "sip:bob@example.com"
+        table = ListTable(LIST, "token")
+        table.set_entries((), [ListEntry(uri, uri)], 0.0)
+        chosen = selection(table, IN_PARTS, 0.0)
+        table.tell(uri, terminated_entry("rejected"), 1.0)
+        self.assertEqual(told(chosen.partial(2.0)), {uri: ["terminated"]})
+        told(chosen.full(2.5))
+        for number, root in enumerate((b"pidf-full", b"pidf-diff")):
+            body = (
+                f'<presence xmlns="{ns.PIDF}" entity="{uri}"><tuple id="t"><status/></tuple>'
+                f"<note>{'long ' * 200}</note><note>{number}</note></presence>"
+            ).encode()
+            table.tell(uri, EntryState("active", "", "application/pidf+xml", body), 3.0)
+            parts = chosen.partial(4.0)
+            assert parts is not None
+            self.assertIn(b"<p:%b " % root, parts.tail or b"")
+            # Another one subscribes.
+            told(chosen.full(5.0))
+
     def test_entity_tag_of_what_was_held(self) -> None:
         """What a trigger held back and full state tells is another version of the list, of another
         entity-tag (RFC 4661 §3.6, RFC 5839 §4).
