@@ -389,7 +389,18 @@ class AuthorizationTests(FieldTestCase):
     def test_nonce_count(self) -> None:
         """§3.5: nc is 8 hexadecimal digits; without qop a nonce is good once."""
         self.assertEqual(parse_credentials("Digest nc=7").nonce_count, 1)
-        for nc in ("1", "0000000g", "000000001", "-0000001", "0x000001", ""):
+        self.assertEqual(parse_credentials("Digest qop=auth, nc=0000aBcD").nonce_count, 0xABCD)
+        for nc in (
+            "1",
+            "0000000g",
+            "000000001",
+            "-0000001",
+            "0x000001",
+            "0_000001",
+            "0000 001",
+            "٠٠٠٠٠٠٠١",
+            "",
+        ):
             credentials = parse_credentials(f'Digest qop=auth, nc="{nc}"')
             self.assertRaises(SIPError, lambda c=credentials: c.nonce_count)
 

@@ -29,8 +29,6 @@ _find_params: Final = re.compile(
 # Of ASCII; a control character becomes a space.
 _VISIBLE: Final = bytes([32] * 32 + [*range(32, 127)] + [32] * 129)
 
-_is_count: Final = re.compile("[0-9A-Fa-f]{8}").fullmatch
-
 # RFC 7616 §3.5: what stands in quotes and what must not.
 _UNQUOTED: Final = ("algorithm", "stale", "nc", "qop", "userhash", "username*")
 
@@ -91,9 +89,10 @@ class Credentials:
         if not self.params.get("qop"):
             return 1
         text = self.params.get("nc", "")
-        if _is_count(text):
-            return int(text, 16)
-        raise bad("nc is not 8 hexadecimal digits")
+        count = _hexadecimal(text) if len(text) == 8 else -1
+        if count < 0:
+            raise bad("nc is not 8 hexadecimal digits")
+        return count
 
     def __str__(self) -> str:
         return _format(self.scheme, self.params, _UNQUOTED)
@@ -190,6 +189,17 @@ def _is_clean(text: str) -> bool:
         return False
     data = text.encode("ascii")
     return data.translate(_VISIBLE) == data
+
+
+def _hexadecimal(text: str) -> int:
+    """What the digits say, -1 if there is something else."""
+    # Where there are no spaces ``fromhex`` takes digits alone; ``int`` would take "0x" and "_".
+    if text.isalnum():
+        try:
+            return int.from_bytes(bytes.fromhex(text), "big")
+        except ValueError:
+            pass
+    return -1
 
 
 def _read(text: str) -> dict[str, str]:
