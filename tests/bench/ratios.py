@@ -1,6 +1,7 @@
 """Rows whose measure is the same at another server in the same run: transport, database, size."""
 
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -53,6 +54,9 @@ def beside(plan: Plan, row: Row) -> str:
 
 #: The size that growth begins from.
 _FEW = 1000
+#: Seconds until the transactions of what was prepared are gone: timer J (RFC 3261 §17.2.2), and a
+#: little more.  Those of a hundred thousand users would be in the figure, as large as it is itself.
+_SETTLED = 35.0
 
 
 @contextmanager
@@ -82,6 +86,7 @@ def _other(plan: Plan, row: Row) -> Iterator[tuple[Side, Side]]:
                 # Once round everybody, so that all know whatever is remembered of them.
                 side.load.perform(side.operation, side.window, users, 60 + users / 200)
                 sides.append(side)
+            time.sleep(_SETTLED)
             few, many = sides
             yield few, many
             return
