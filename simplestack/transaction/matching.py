@@ -79,11 +79,10 @@ class MergedRequests:
     match those associated with an ongoing transaction, but the request does not match that
     transaction ..., the UAS core SHOULD generate a 482 (Loop Detected) response".  It is two
     dictionaries that take turns, so nothing is done when a request is too old; where one is full,
-    the other gets its turn before its time.  What has had its turn is let go two by two, as others
-    come: half a minute's requests at once would hold up those that wait.
+    the other gets its turn before its time.
     """
 
-    __slots__ = ("_before", "_current", "_gone", "_limit", "_period", "_until")
+    __slots__ = ("_before", "_current", "_limit", "_period", "_until")
 
     def __init__(self, period: float, limit: int) -> None:
         self._period = period
@@ -91,7 +90,6 @@ class MergedRequests:
         # What tells the request apart → the key of its transaction.
         self._current: dict[str, str] = {}
         self._before: dict[str, str] = {}
-        self._gone: dict[str, str] = {}
         self._until = 0.0
 
     def check(self, request: Request, key: str, now: float) -> bool:
@@ -102,15 +100,9 @@ class MergedRequests:
         if now >= self._until or len(self._current) >= self._limit:
             # Nothing of the period before is left if nobody has asked for long.
             fresh = now < self._until + self._period
-            self._gone = self._before
             self._before = self._current if fresh else {}
             self._current = {}
             self._until = now + self._period
-        gone = self._gone
-        if gone:
-            gone.popitem()
-            if gone:
-                gone.popitem()
         first = self._before.get(identity) or self._current.setdefault(identity, key)
         return first != key
 
