@@ -60,7 +60,7 @@ class Subscription(Row):
         self,
         aor: str,
         #: Names the watcher in watcher information (RFC 3858 §4.1).
-        id: str,  # noqa: A002  # as the field of the others
+        id: str,  # noqa: A002  # as the other records have it
         package: str,
         status: str,
         #: The winfo event that led to the status: subscribe, approved, … (RFC 3858 §4.1).
