@@ -95,7 +95,11 @@ class IEventPackage(Interface):
         """
 
     def boundary(state: ResourceState, now: float) -> float | None:
-        """The next time after ``now`` at which state or rules change by the clock alone."""
+        """The next time after ``now`` at which state or rules change by the clock alone.
+
+        Of a partial package only rules do, unless it has a method ``passed``, which takes what ``full``
+        does and gives what there is to tell then, if anything.
+        """
 
 
 class IRole(Interface):

@@ -225,15 +225,15 @@ class ListServer:
     # ------------------------------------------------------------------ as the attendant of turns
 
     def concerns(self, changes: ChangeSet) -> bool:
-        """Documents, and what happens to subscriptions to lists."""
-        return is_list(changes.aor) or changes.touches(Document)
+        """Documents, what may let in who was refused, and what happens to subscriptions to lists."""
+        return is_list(changes.aor) or changes.touches(Document) or self.virtual.waits(changes.aor)
 
     def committed(self, state: ResourceState, changes: ChangeSet) -> None:
         """Follow what has been changed: lists that were edited, and those that nobody watches."""
         if is_list(state.aor):
             self.sweep(state.aor, state)
             return
-        self.virtual.reconsider(state.aor)
+        self.virtual.reconsider(changes)
         affected: set[str] = set()
         for entry in changes.of(Document):
             record = entry.record if isinstance(entry, Removed) else entry

@@ -55,7 +55,7 @@ class VirtualSubscriptions:
         self._deadlines = resources.deadlines
         self._turns = resources.turns
         self._clock = resources.clock
-        #: Watches that were refused something, by the AOR that it is of.
+        #: The ids of watches that were refused something, by the AOR that it is of.
         self._refused: dict[str, set[str]] = {}
         #: Subscribes to resources of other domains; None where they are not served.
         self.backend: BackEnd | None = None
@@ -81,7 +81,7 @@ class VirtualSubscriptions:
     def leave(self, watch: Watch, aor: str) -> None:
         """A list shows a resource no more."""
         watch.again.pop(aor, None)
-        self._pardon(watch, aor)
+        self._pardon(watch.id, aor)
         if self.backend is not None and not self.resources.include(aor):
             self.backend.leave(watch.id, aor, watch.package, watch.watcher, watch.sealed)
         else:
@@ -160,13 +160,23 @@ class VirtualSubscriptions:
         self._heard(watch, aor)
 
     def _await(self, watch: Watch, aor: str) -> None:
-        """Ask again when documents of this AOR change: they may be its rules."""
+        """Ask again when the rules of this AOR may say otherwise: by a change, or by the clock."""
         self._refused.setdefault(aor, set()).add(watch.id)
+        resident = self._residents.get(aor)
+        if resident is not None:
+            now = self._clock()
+            boundary = self.resources.packages[watch.package].boundary(resident.state, now)
+            if boundary is not None:
+                self._try_again(watch, aor, boundary - now)
 
-    def _pardon(self, watch: Watch, aor: str) -> None:
+    def waits(self, aor: str) -> bool:
+        """Whether somebody was refused there who waits for other rules."""
+        return aor in self._refused
+
+    def _pardon(self, id_: str, aor: str) -> None:
         refused = self._refused.get(aor)
         if refused is not None:
-            refused.discard(watch.id)
+            refused.discard(id_)
             if not refused:
                 del self._refused[aor]
 
@@ -226,11 +236,16 @@ class VirtualSubscriptions:
         if is_list(list_aor):
             self._residents.load(list_aor).addCallbacks(loaded, lambda _: None)
 
-    def reconsider(self, aor: str) -> None:
-        """Ask an AOR again for who was refused: a document of it has changed, perhaps its rules."""
-        for id_ in self._refused.pop(aor, ()):
+    def reconsider(self, changes: ChangeSet) -> None:
+        """Ask an AOR again for those who were refused and whom these changes of it may let in."""
+        aor = changes.aor
+        for id_ in list(self._refused.get(aor, ())):
             watch = self._watches.get(id_)
-            if watch is not None:
+            if watch is None:
+                self._pardon(id_, aor)
+            elif self.resources.packages[watch.package].reauthorizes(changes):
+                self._pardon(id_, aor)
+                watch.again.pop(aor, None)
                 known = watch.table.state_of(aor)
                 if known is not None and known.state == "terminated":
                     self.subscribe(watch, aor)
@@ -240,6 +255,7 @@ class VirtualSubscriptions:
         if watch.again:
             for aor in [aor for aor, when in watch.again.items() if when <= now]:
                 del watch.again[aor]
+                self._pardon(watch.id, aor)
                 self.subscribe(watch, aor)
             if watch.again:
                 self._deadlines.set(watch.aor, min(watch.again.values()))

@@ -8,7 +8,6 @@ from simplestack.event.states import ACTIVE, JUDGED, TERMINATED, WAITING, enter,
 from simplestack.event.telling import Telling, state_header
 from simplestack.event.view import Usage, Watched
 from simplestack.event.wish import Trail, decide, other_wish
-from simplestack.interfaces import IEventPackage
 from simplestack.state import ChangeSet, Removed, Subscription
 
 __all__ = ["Notification", "Notifier", "NotifyRequest"]
@@ -37,14 +36,10 @@ class Notifier(Telling):
         """
         extra = ChangeSet(self.state.aor)
         # Packages that nobody watches or waits for need not be asked.
-        if self.state.waiting:
-            for name, package in self._packages.items():
-                if package.reauthorizes(changes):
-                    self._reauthorize(name, package, extra, now)
-        elif self._watched:
+        if self._watched:
             for watched in list(self._watched.values()):
                 if watched.package.reauthorizes(changes):
-                    self._reauthorize(watched.name, watched.package, extra, now)
+                    self._reauthorize(watched, extra, now)
         self._also(changes, extra)
         return extra
 
@@ -67,7 +62,7 @@ class Notifier(Telling):
         ]
         extra = ChangeSet(self.state.aor)
         for watched in due:
-            self._reauthorize(watched.name, watched.package, extra, now)
+            self._reauthorize(watched, extra, now)
             watched.timed = False
         self._also(changes, extra)
         return self._tell_all(changes, (), now, due)
@@ -76,7 +71,7 @@ class Notifier(Telling):
         """Everybody's full state, as after a restart; enters what it changes."""
         extra = ChangeSet(self.state.aor)
         for watched in self._watched.values():
-            self._reauthorize(watched.name, watched.package, extra, now)
+            self._reauthorize(watched, extra, now)
             watched.fresh = False
         self._also(changes, extra)
         # What nobody here can tell the state of, since its role was taken away, rests.
@@ -270,19 +265,19 @@ class Notifier(Telling):
 
     # ------------------------------------------------------------------ authorization
 
-    def _reauthorize(self, name: str, package: IEventPackage, extra: ChangeSet, now: float) -> None:
-        watched = self._watched.get(name)
-        if watched is not None:
-            # What says otherwise now may end at another time, though nobody sees more or less yet.
-            watched.alter(now)
-            for usage in watched:
-                self._judge(watched, usage, extra, now)
-        for record in self.state.subscriptions.values():
-            if record.status == WAITING and record.package == name:
-                handling = package.authorize(self.state, record.watcher, now).handling
-                event = JUDGED.get((WAITING, handling))
-                if event is not None:
-                    extra.remove(record, event)
+    def _reauthorize(self, watched: Watched, extra: ChangeSet, now: float) -> None:
+        """Put everybody who watches a package, or waits for it, where he belongs by the rules."""
+        # What says otherwise now may end at another time, though nobody sees more or less yet.
+        watched.alter(now)
+        for usage in watched:
+            self._judge(watched, usage, extra, now)
+        if watched.waits:
+            for record in self.state.subscriptions.values():
+                if record.status == WAITING and record.package == watched.name:
+                    decision = watched.package.authorize(self.state, record.watcher, now)
+                    event = JUDGED.get((WAITING, decision.handling))
+                    if event is not None:
+                        extra.remove(record, event)
 
     def _judge(self, watched: Watched, usage: Usage, extra: ChangeSet, now: float) -> None:
         """Put one usage where it belongs by the rules of now."""
@@ -339,8 +334,8 @@ class Notifier(Telling):
             usage.stale = True
         out: list[Notification] = []
         for watched in list(self._watched.values()):
-            ticked = watched in due
-            if ticked or (seen and watched.package.affected(seen)):
+            ticked = watched.by_clock and watched in due
+            if ticked or (seen and watched.seen and watched.package.affected(seen)):
                 watched.alter(now)
                 for view in list(watched.views.values()):
                     self._spread(watched, view, seen, ticked, changes, now, out)
@@ -390,9 +385,12 @@ class Notifier(Telling):
         notifications SHOULD NOT be sent for any transient states" (RFC 3857 §4.7.2).
         """
         quiet: set[str] = set()
+        removed = False
         for (kind, identifier), entry in changes.entries.items():
             if kind is not Subscription:
                 continue
+            if type(entry) is Removed:
+                removed = True
             usage = self._usages.get(identifier)
             if usage is not None and usage.closing:
                 record = entry.record if type(entry) is Removed else entry
@@ -422,6 +420,7 @@ class Notifier(Telling):
                 quiet.add(identifier)
                 continue
             if entry.status == WAITING:
+                self._wait(entry.package)
                 if entry.local_tag:
                     # It ended for the subscriber, though its AOR still remembers it.
                     if usage is None:
@@ -470,6 +469,8 @@ class Notifier(Telling):
                 quiet.add(identifier)
             else:
                 forced[usage] = None
+        if removed and not self.state.waiting:
+            self._wait_no_more()
         # A change set of its own: what telling enters into the other one is nobody's news.
         seen = ChangeSet(changes.aor)
         seen.entries = {

@@ -61,6 +61,11 @@ class Usages:
                 if watched is not None:
                     watched.others[usage] = None
                     watched.fresh = True
+            else:
+                watched = self._wait(record.package)
+                if watched is not None:
+                    # What he waits for may have come while nobody was here.
+                    watched.due, watched.timed = 0.0, True
         for record in state.ended.values():
             usage = self._adopt(record, record.cseq_reserved, record.cseq_reserved)
             usage.closing = True
@@ -176,6 +181,20 @@ class Usages:
                 return None
             watched = self._watched[name] = Watched(name, package)
         return watched
+
+    def _wait(self, name: str) -> Watched | None:
+        """See that a package is asked when the clock changes its rules, for a waiting watcher."""
+        watched = self._place_for(name)
+        if watched is not None:
+            watched.waits = True
+        return watched
+
+    def _wait_no_more(self) -> None:
+        """Forget the packages that were kept for waiting watchers, of whom there are none."""
+        for watched in list(self._watched.values()):
+            watched.waits = False
+            if not watched:
+                del self._watched[watched.name]
 
     def _enrol(self, usage: Usage) -> None:
         """See that the package of a usage is watched, and the usage with it."""

@@ -159,11 +159,12 @@ class View:
 
 
 class Watched:
-    """A package of the AOR that has subscriptions."""
+    """A package of the AOR that has subscriptions or waiting watchers."""
 
     __slots__ = (
         "_joins",
         "_steps",
+        "by_clock",
         "due",
         "fresh",
         "moved",
@@ -172,6 +173,7 @@ class Watched:
         "package",
         "timed",
         "views",
+        "waits",
     )
 
     def __init__(self, name: str, package: IEventPackage) -> None:
@@ -179,11 +181,15 @@ class Watched:
         self.package = package
         self._steps: Steps | None = getattr(package, "told", None)
         self._joins: Callable[[Hashable], bool] | None = getattr(package, "joins", None)
+        #: Whether its documents change by the clock, and not only who may see them.
+        self.by_clock = not package.partial or hasattr(package, "passed")
         self.views: dict[tuple[str, Hashable, What | None], View] = {}
         #: Usages without a view: pending ones, and loaded ones that nobody looked at yet.
         self.others: dict[Usage, None] = {}
         #: Whether ``others`` may hold active ones.
         self.fresh = False
+        #: Whether there may be waiting watchers, who have no usage.
+        self.waits = False
         #: Usages that changed their view in this turn.
         self.moved: list[Usage] | None = None
         #: The next time at which the clock alone changes state or rules, where ``timed``.
@@ -198,6 +204,11 @@ class Watched:
         return iter(usages)
 
     def __bool__(self) -> bool:
+        return self.waits or self.seen
+
+    @property
+    def seen(self) -> bool:
+        """Whether there are subscriptions, and not only watchers who wait."""
         return bool(self.views or self.others)
 
     def alter(self, now: float) -> None:

@@ -155,8 +155,11 @@ class WatcherInfoPackage:
         ).encode()
 
     def boundary(self, state: ResourceState, now: float) -> float | None:
-        """None: watchers change their state by changes alone."""
-        return None
+        """When the clock changes who may watch, and so who may see that he does."""
+        if not self.own:
+            return None
+        boundary: float | None = self.inner.boundary(state, now)
+        return boundary
 
     def _body(self, aor: str, state: str, watchers: list[Watcher]) -> Body:
         lists = (WatcherList(aor, self.inner.name, tuple(watchers)),)
