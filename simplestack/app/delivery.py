@@ -1,7 +1,7 @@
 """Sends the NOTIFY requests of all AORs, and tells of their fate."""
 
 from collections.abc import Callable
-from typing import ClassVar, Protocol
+from typing import ClassVar, Final, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -13,11 +13,16 @@ from simplestack.sip.fields import parse_name_addrs
 from simplestack.sip.message import Response
 from simplestack.sip.uri import Uri, parse_uri
 from simplestack.state import Subscription
+from simplestack.transaction.failure import Lost
 from simplestack.transaction.flow import Flow
 from simplestack.transaction.layer import TransactionLayer
 from simplestack.transaction.location import LARGE
 
 __all__ = ["Delivery", "Ways"]
+
+#: A way that was not found is not sought again for another NOTIFY in so many seconds, nor in the
+#: most in twice as many: each is tried again later than that (``transaction.failure.Patience``).
+_IN_VAIN: Final = 5.0
 
 
 class Ways(Protocol):
@@ -65,7 +70,7 @@ class Delivery:
         layer: TransactionLayer,
         identifiers: Identifiers,
         clock: Callable[[], float],
-        answered: Callable[[str, NotifyRequest, Response | None, bool], None],
+        answered: Callable[[str, NotifyRequest, Response | None, Lost | None], None],
     ) -> None:
         self._ways = ways
         self._layer = layer
@@ -76,14 +81,17 @@ class Delivery:
         #: NOTIFYs that had no way, and when one was last told of in the log.
         self._unreached = 0
         self._said = float("-inf")
+        #: The ways that were not found since a time, and before it.
+        self._vain: set[tuple[str, str, str]] = set()
+        self._vain_before: set[tuple[str, str, str]] = set()
+        self._vain_since = float("-inf")
         #: Takes what is for a list of this server; the assembly sets it where there are lists.
         self.local: Callable[[str, NotifyRequest], None] = self._unwanted
 
     def send(self, aor: str, notify: NotifyRequest) -> None:
         """Send a NOTIFY.
 
-        ``answered`` is called with the final response, or None where none came, and whether that
-        was because there is no way to the subscriber.
+        ``answered`` is called with the final response, or None and why none came.
         """
         flow = notify.head.flow
         if flow is not None and flow.alive and (notify.size <= LARGE or flow.reliable):
@@ -98,6 +106,9 @@ class Delivery:
             target = next_hop(subscription)
             flow = self._ways.ready(target, notify.size, subscription.flow)
             if flow is None:
+                if self._in_vain(_place(subscription)):
+                    self._answered(aor, notify, None, "unreachable")
+                    return
                 found: Deferred[Flow] = self._ways.flow_to(target, notify.size, subscription.flow)
                 found.addCallback(self._start, aor, notify)
                 found.addErrback(self._unreachable, aor, notify)
@@ -105,9 +116,22 @@ class Delivery:
             notify.head.flow = self._ways.lasting(target, subscription.flow)
         self._start(flow, aor, notify)
 
+    def _in_vain(self, place: tuple[str, str, str]) -> bool:
+        """Whether the way was sought just now and not found."""
+        self._forget_vain(self._clock())
+        return place in self._vain or place in self._vain_before
+
+    def _forget_vain(self, now: float) -> None:
+        """Forget what was sought in vain long ago."""
+        passed = now - self._vain_since
+        if passed >= _IN_VAIN:
+            self._vain_before = self._vain if passed < 2.0 * _IN_VAIN else set()
+            self._vain = set()
+            self._vain_since = now
+
     def _unwanted(self, aor: str, notify: NotifyRequest) -> None:
         """Nobody serves lists any more."""
-        self._answered(aor, notify, None, True)
+        self._answered(aor, notify, None, "unreachable")
 
     def _start(self, flow: Flow, aor: str, notify: NotifyRequest) -> None:
         if notify.abandoned:
@@ -121,15 +145,19 @@ class Delivery:
     def ended(self, flow: Flow, aor: str, notify: NotifyRequest, response: Response | None) -> None:
         """Report how a NOTIFY has ended."""
         transaction = notify.transaction
-        failed = response is None and transaction is not None and transaction.failure == "transport"
-        if response is None and not failed:
-            self._ways.failed(flow)
-        self._answered(aor, notify, response, failed)
+        lost: Lost | None = None
+        if response is None:
+            lost = "timeout" if transaction is None else transaction.failure
+            if lost != "transport":
+                self._ways.failed(flow)
+        self._answered(aor, notify, response, lost)
 
     def _unreachable(self, failure: Failure, aor: str, notify: NotifyRequest) -> None:
         # Of clients who went away without a word there are thousands after a restart.
         self._unreached += 1
         now = self._clock()
+        self._forget_vain(now)
+        self._vain.add(_place(notify.subscription))
         if now - self._said >= 1.0:
             self._said = now
             self.log.debug(
@@ -138,7 +166,12 @@ class Delivery:
                 reason=failure.getErrorMessage(),
                 count=self._unreached,
             )
-        self._answered(aor, notify, None, True)
+        self._answered(aor, notify, None, "unreachable")
+
+
+def _place(subscription: Subscription) -> tuple[str, str, str]:
+    """All that decides which way its NOTIFYs go."""
+    return subscription.route_set, subscription.remote_target, subscription.flow
 
 
 def next_hop(subscription: Subscription) -> Uri:

@@ -23,7 +23,7 @@ from simplestack.sip.errors import SIPError
 from simplestack.sip.message import Response
 from simplestack.state import ChangeSet, Document, Removed, ResourceState, Subscription
 from simplestack.store.errors import Unavailable, Unstorable
-from simplestack.transaction.failure import Verdict
+from simplestack.transaction.failure import Lost, Verdict
 
 __all__ = ["Attendant", "Turn", "Turns"]
 
@@ -341,12 +341,9 @@ class Turns:
     # Answers to NOTIFY
 
     def notified(
-        self, aor: str, notify: NotifyRequest, response: Response | None, transport: bool
+        self, aor: str, notify: NotifyRequest, response: Response | None, lost: Lost | None
     ) -> None:
-        """Go on after a NOTIFY: its final response, or None where there was none.
-
-        ``transport`` says that there was none because there was no way to the subscriber.
-        """
+        """Go on after a NOTIFY: its final response, or None and why there was none."""
         resident = self._residents.get(aor)
         if resident is None:
             return
@@ -358,14 +355,14 @@ class Turns:
             # It was sent before what memory held was lost.
             return
         if not ok and not notify.final and identifier in resident.state.subscriptions:
-            judgement = self.undelivered.judge(aor, identifier, response, transport)
+            judgement = self.undelivered.judge(aor, identifier, response, lost)
             if judgement.asked:
                 resident.notifier.pause(identifier)
                 self.undelivered.put_off(aor, identifier, now, judgement)
                 return
         for request in resident.notifier.answered(identifier, notify.cseq, ok, now):
             self.delivery.send(aor, request)
-        if notify.final and not transport and identifier in resident.state.ended:
+        if notify.final and lost in (None, "timeout") and identifier in resident.state.ended:
             # Without a connection it may not even have left: so it does when this is read again.
             self._close(resident, identifier, now)
         if ok or notify.final:

@@ -5,7 +5,7 @@ from typing import cast
 from simplestack.app.deadlines import Deadlines
 from simplestack.sip.errors import SIPError
 from simplestack.sip.message import Response
-from simplestack.transaction.failure import Judgement, judge
+from simplestack.transaction.failure import Judgement, Lost, judge
 
 __all__ = ["Undelivered"]
 
@@ -30,7 +30,7 @@ class Undelivered:
         return sum(map(len, self._failures.values()))
 
     def judge(
-        self, aor: str, identifier: str, response: Response | None, transport: bool
+        self, aor: str, identifier: str, response: Response | None, lost: Lost | None
     ) -> Judgement:
         """What a failure means for a subscription; counts it."""
         failures = self._failures.setdefault(aor, {})
@@ -39,7 +39,7 @@ class Undelivered:
             None if response is None else response.status,
             _retry_after(response),
             failures[identifier],
-            transport=transport,
+            lost=lost or "timeout",
         )
 
     def failed(self, aor: str) -> bool:

@@ -189,7 +189,7 @@ class VirtualSubscriptions:
         """Take what a subscription behind a list is told; it is answered at once."""
         id_ = notify.subscription.id
         watch = self._watches.get(id_)
-        self._turns.notified(aor, notify, _OK, False)
+        self._turns.notified(aor, notify, _OK, None)
         if watch is None or watch.aor != notify.subscription.flow:
             if not notify.final:
                 self._reclaim(notify.subscription.flow, id_, aor)

@@ -16,9 +16,13 @@ costs a handful of transactions.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
-__all__ = ["Judgement", "Patience", "Verdict", "judge"]
+__all__ = ["Judgement", "Lost", "Patience", "Verdict", "judge"]
+
+#: Why there was no final response: none came in time, the connection broke under the request, or
+#: there was no way to the peer.
+Lost: TypeAlias = Literal["timeout", "transport", "unreachable"]
 
 
 class Verdict(Enum):
@@ -50,8 +54,8 @@ class Patience(NamedTuple):
     failures: int = 5
     #: Seconds before the first further try; it doubles with each failure.
     pause: float = 15.0
-    #: Seconds before the first further try where a connection broke, which costs no one anything;
-    #: the pauses follow.
+    #: Seconds before the first further try where a connection broke: the peer may well be there by
+    #: another; the pauses follow.
     reconnect: float = 1.0
     #: The longest Retry-After that is waited for, in seconds.
     longest: float = 3600.0
@@ -76,19 +80,19 @@ def judge(
     retry_after: float | None = None,
     failures: int = 1,
     *,
-    transport: bool = False,
+    lost: Lost = "timeout",
     patience: Patience = _DEFAULT,
 ) -> Judgement:
     """Judge the outcome of a NOTIFY.
 
-    ``status`` is that of the final response, None where there was none: a timeout or, with
-    ``transport``, a connection that broke or could not be made.  ``retry_after`` is the number in
-    its Retry-After.  ``failures`` counts those in a row, this one included; a success ends the row.
+    ``status`` is that of the final response, None where there was none; ``lost`` then says why.
+    ``retry_after`` is the number in its Retry-After.  ``failures`` counts those in a row, this one
+    included; a success ends the row.
     """
     if status is None:
         if failures >= patience.failures:
             return _ENDS_USAGE
-        if transport:
+        if lost == "transport":
             pause = patience.pause * 2.0 ** (failures - 2) if failures > 1 else patience.reconnect
         else:
             pause = patience.pause * 2.0 ** (failures - 1)

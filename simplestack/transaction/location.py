@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from simplestack.sip.errors import SIPError
 from simplestack.sip.fields import Via
+from simplestack.sip.memory import remember
 from simplestack.sip.uri import Uri
 from simplestack.transaction.flow import DEFAULT_PORTS
 
@@ -259,6 +260,7 @@ def _default(secure: bool, transports: Collection[str]) -> str:
     return "udp" if "udp" in transports else "tcp"
 
 
+@remember(4096, each=1)
 def _is_numeric(host: str) -> bool:
     try:
         ip_address(host)

@@ -8,6 +8,7 @@ from simplestack.event.notifier import NotifyRequest
 from simplestack.interfaces import Body
 from simplestack.sip.message import Request, Response
 from simplestack.sip.uri import Uri, parse_uri
+from simplestack.transaction.failure import Lost
 from simplestack.transaction.flow import Flow
 from simplestack.transaction.layer import TransactionLayer
 from tests.event.fakes import AOR, Agent, Counter, FakePackage, subscribe
@@ -52,10 +53,13 @@ class DeliveryTests(SynchronousTestCase):
         """Ways, and what is reported."""
         self.ways = FakeWays()
         self.layer = TransactionLayer(lambda *_: None, Counting())
-        self.told: list[tuple[str, int | None, bool]] = []
-        self.delivery = Delivery(self.ways, self.layer, Counter(), lambda: 0.0, self.tell)
+        self.told: list[tuple[str, int | None, Lost | None]] = []
+        self.now = 0.0
+        self.delivery = Delivery(self.ways, self.layer, Counter(), lambda: self.now, self.tell)
 
-    def tell(self, aor: str, notify: NotifyRequest, response: Response | None, lost: bool) -> None:
+    def tell(
+        self, aor: str, notify: NotifyRequest, response: Response | None, lost: Lost | None
+    ) -> None:
         """Keep what is reported."""
         self.told.append((aor, None if response is None else response.status, lost))
 
@@ -133,7 +137,7 @@ class DeliveryTests(SynchronousTestCase):
             self.delivery.send(AOR, self.notify())
             self.answer(flow, 100)
             self.answer(flow, status)
-        self.assertEqual(self.told, [(AOR, 200, False), (AOR, 481, False), (AOR, 503, False)])
+        self.assertEqual(self.told, [(AOR, 200, None), (AOR, 481, None), (AOR, 503, None)])
         self.assertEqual(self.ways.failures, [])
 
     def test_timeout(self) -> None:
@@ -141,7 +145,7 @@ class DeliveryTests(SynchronousTestCase):
         flow = self.ways.at_once = Recorder()
         self.delivery.send(AOR, self.notify())
         self.layer.advance(33.0)
-        self.assertEqual(self.told, [(AOR, None, False)])
+        self.assertEqual(self.told, [(AOR, None, "timeout")])
         self.assertEqual(self.ways.failures, [flow])
 
     def test_connection_lost(self) -> None:
@@ -150,7 +154,7 @@ class DeliveryTests(SynchronousTestCase):
         self.delivery.send(AOR, self.notify())
         flow.alive = False
         self.layer.flow_closed(flow, 1.0)
-        self.assertEqual(self.told, [(AOR, None, True)])
+        self.assertEqual(self.told, [(AOR, None, "transport")])
 
     def test_search(self) -> None:
         """What takes lookups and connections is sent when they are there."""
@@ -164,4 +168,29 @@ class DeliveryTests(SynchronousTestCase):
         """Where there is no way that is reported, and nothing sent."""
         self.delivery.send(AOR, self.notify())
         self.ways.searching.errback(OSError("no route"))
-        self.assertEqual(self.told, [(AOR, None, True)])
+        self.assertEqual(self.told, [(AOR, None, "unreachable")])
+
+    def test_sought_in_vain(self) -> None:
+        """A way that was not found a moment ago is not sought for each NOTIFY that would take it.
+
+        RFC 6665 §4.2.2 leaves to the notifier when to try again; it does after 15 s and more.
+        """
+        self.ways.searching.errback(OSError("no route"))
+        self.delivery.send(AOR, self.notify())
+        self.ways.searching = Deferred()
+        self.now = 4.9
+        self.delivery.send(AOR, self.notify())
+        self.assertEqual(self.told, [(AOR, None, "unreachable")] * 2)
+        # Not so where another connection of his lives, nor where his Contact is another one.
+        flow = self.ways.flows["her flow"] = Recorder("tcp")
+        self.delivery.send(AOR, self.notify(True))
+        self.assertEqual(len(flow.sent), 1)
+        self.delivery.send(AOR, self.notify(False, "Record-Route: <sip:proxy.example.com;lr>"))
+        self.assertEqual(len(self.told), 2)
+        # 10 s later it is sought, in time for those who are tried again after 15 s.
+        self.now = 14.9
+        found = Recorder("tcp")
+        self.ways.searching = Deferred()
+        self.delivery.send(AOR, self.notify())
+        self.ways.searching.callback(found)
+        self.assertEqual((len(self.told), len(found.sent)), (2, 1))

@@ -61,8 +61,13 @@ class JudgeTests(SynchronousTestCase):
 
     def test_broken_connection(self) -> None:
         """A new connection is tried at once, then with the same pauses."""
-        pauses = [judge(None, failures=n, transport=True).retry_in for n in (1, 2, 3, 4)]
+        pauses = [judge(None, failures=n, lost="transport").retry_in for n in (1, 2, 3, 4)]
         self.assertEqual(pauses, [1.0, 15.0, 30.0, 60.0])
+
+    def test_no_way(self) -> None:
+        """A connection that could not be made is no sooner tried again than what was not answered."""
+        pauses = [judge(None, failures=n, lost="unreachable").retry_in for n in (1, 2, 3, 4)]
+        self.assertEqual(pauses, [15.0, 30.0, 60.0, 120.0])
 
     def test_patience_ends(self) -> None:
         """The subscription ends with the fifth failure in a row (RFC 6665 §4.2.2)."""
