@@ -295,9 +295,10 @@ class Subscribing:
         return [base, *[f"{base}~{n}" for n in range(1, self.limits.per_dialog)]]
 
     def _shared_id(self, state: ResourceState, first: Subscription) -> str:
-        base = first.local_tag.partition(".")[0]
-        for identifier in self._ids(base):
-            # Nor that of one whose last NOTIFY is on its way.
+        _, *others = self._ids(first.local_tag.partition(".")[0])
+        for identifier in others:
+            # The id of who made the dialog says that a dialog begins, with CSeq numbers of its own.
+            # Nor is it that of one whose last NOTIFY is on its way.
             if identifier not in state.subscriptions and identifier not in state.ended:
                 return identifier
         # RFC 6665 §4.5.2 lets a notifier refuse dialog sharing with a 403 that says so.

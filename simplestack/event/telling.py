@@ -309,7 +309,9 @@ class Telling(Usages):
             usage.unreleased += 1
             dialog = usage.dialog
             dialog.granted += 1
-            ended = record._replace(cseq_reserved=dialog.granted)
+            if dialog.granted > dialog.reserved:
+                self._reserve(dialog, changes)
+            ended = record._replace(cseq_reserved=dialog.reserved)
             self.state.ended[ended.id] = usage.subscription = ended
             changes.put(ended)
             out.append(Notification(ended, f"terminated;reason={ended.event}", None, True))

@@ -6,7 +6,7 @@ from simplestack.event.filtering import ALL, filtering_of
 from simplestack.event.limits import DEFAULT_LIMITS, Limits
 from simplestack.event.negotiation import allow_events, choose, partial_form
 from simplestack.event.pace import Pace, agree, paced
-from simplestack.event.states import WAITING
+from simplestack.event.states import TERMINATED, WAITING
 from simplestack.event.view import Dialog, Usage, View, Watched
 from simplestack.interfaces import IEventPackage
 from simplestack.state import ChangeSet, ResourceState, Subscription
@@ -49,13 +49,18 @@ class Usages:
         #: The views that keep something back.
         self._resting: dict[View, None] = {}
         self._turn = 0
-        # An id sorts before those of the subscriptions that share its dialog.
-        for identifier in sorted(state.subscriptions):
-            record = state.subscriptions[identifier]
+        records = {**state.subscriptions, **state.ended} if state.ended else state.subscriptions
+        # An id sorts before those of the subscriptions that share its dialog, which one that has
+        # ended may have made.
+        for identifier in sorted(records):
+            record = records[identifier]
             if record.status != WAITING:
                 # "CSeq … MUST be strictly monotonically increasing" (RFC 3261 §12.2.1.1), and no
                 # document version was above its CSeq number.
                 usage = self._adopt(record, record.cseq_reserved, record.cseq_reserved)
+                if record.status == TERMINATED:
+                    usage.closing = True
+                    continue
                 self._set_pace(usage, record.subscribed_at)
                 watched = self._place_for(record.package)
                 if watched is not None:
@@ -66,9 +71,6 @@ class Usages:
                 if watched is not None:
                     # What he waits for may have come while nobody was here.
                     watched.due, watched.timed = 0.0, True
-        for record in state.ended.values():
-            usage = self._adopt(record, record.cseq_reserved, record.cseq_reserved)
-            usage.closing = True
 
     def __len__(self) -> int:
         return len(self._usages)

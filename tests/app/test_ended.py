@@ -135,3 +135,26 @@ class EndedTests(TurnCase):
             etag = self.publish(f"note {number}", etag).get("SIP-ETag") or ""
         self.world.run(1.0)
         self.assertEqual(self.bob.notifies(), [])
+
+    def test_dialog_of_another(self) -> None:
+        """RFC 3261 §12.2.1.1: after a kill it has its CSeq number with those who share its dialog."""
+        first = self.alice.ask("SUBSCRIBE", BOB, {"Event": ["presence"]})
+        dialog = {name: [first.get(name) or ""] for name in ("To", "Call-ID", "From")}
+        # Who goes on has all there is: nothing but the last NOTIFY of the other is sent.
+        (notify,) = self.alice.notifies()
+        more = {"Event": ["presence;id=2"], "Suppress-If-Match": [notify.get("SIP-ETag") or ""]}
+        self.assertEqual(self.alice.ask("SUBSCRIBE", BOB, dialog | more).status, 200)
+        self.world.run(1.0)
+        self.alice.notifies()
+        self.alice.replies.append((0, {}))
+        self.alice.ask("SUBSCRIBE", BOB, dialog | {"Event": ["presence"], "Expires": ["0"]})
+        numbers = []
+        for _ in range(3):
+            numbers += [notify.cseq.number for notify in self.alice.notifies()]
+            self.world.restart()
+            self.world.run(1.0)
+        self.publish("news")
+        self.world.run(1.0)
+        numbers += [notify.cseq.number for notify in self.alice.notifies()]
+        self.assertGreaterEqual(len(numbers), 3)
+        self.assertEqual(numbers, sorted(set(numbers)))

@@ -278,6 +278,16 @@ class DialogTests(Case):
             self.assertEqual(read(first).get("Subscription-State"), "active;expires=3600")
             self.agent.answer(first)
 
+    def test_sharing_after_the_first(self) -> None:
+        """The dialog goes on when who made it has ended, and its CSeq with it (3261 §12.2.1.1)."""
+        (notify,) = self.agent.subscribe(subscribe(to_tag=self.tag, cseq=2, event="presence;id=2"))
+        self.agent.answer(notify)
+        (last,) = self.agent.subscribe(subscribe(to_tag=self.tag, cseq=3, expires=0))
+        self.assertTrue(last.final)
+        self.agent.answer(last)
+        (first,) = self.agent.subscribe(subscribe(to_tag=self.tag, cseq=4))
+        self.assertGreater(first.cseq, last.cseq)
+
 
 class FetchTests(Case):
     """RFC 6665 §4.4.3."""
