@@ -124,11 +124,14 @@ class RegistrationPackage:
 
     def fingerprint(self, state: ResourceState, permissions: Hashable) -> bytes:
         """What the full document stands for, but for times that pass by themselves."""
+        # Their order is another one when they have been read again.
         return repr(
-            [
-                (each.id, each.uri, each.event, each.expires_at, each.cseq, each.q, each.params)
-                for each in state.bindings.values()
-            ]
+            sorted(
+                [
+                    (each.id, each.uri, each.event, each.expires_at, each.cseq, each.q, each.params)
+                    for each in state.bindings.values()
+                ]
+            )
         ).encode()
 
     def boundary(self, state: ResourceState, now: float) -> float | None:

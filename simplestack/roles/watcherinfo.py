@@ -146,12 +146,15 @@ class WatcherInfoPackage:
     def fingerprint(self, state: ResourceState, permissions: Hashable) -> bytes:
         """What the full document stands for, but for times that pass by themselves."""
         name = self.inner.name
+        # Their order is another one when they have been read again.
         return "\n".join(
-            [
-                f"{record.id} {record.status} {record.event}"
-                for record in state.subscriptions.values()
-                if record.package == name and permissions in (_ALL, record.watcher)
-            ]
+            sorted(
+                [
+                    f"{record.id} {record.status} {record.event}"
+                    for record in state.subscriptions.values()
+                    if record.package == name and permissions in (_ALL, record.watcher)
+                ]
+            )
         ).encode()
 
     def boundary(self, state: ResourceState, now: float) -> float | None:

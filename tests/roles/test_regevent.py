@@ -5,8 +5,15 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from simplestack.documents.reginfo import Contact, RegInfo, Registration, parse_reginfo
+from simplestack.documents.reginfo import (
+    MEDIA_TYPE,
+    Contact,
+    RegInfo,
+    Registration,
+    parse_reginfo,
+)
 from simplestack.event.notifier import NotifyRequest
+from simplestack.event.partial import partial_tag
 from simplestack.interfaces import IEventPackage, IRole
 from simplestack.roles.regevent import RegEvent
 from simplestack.sip.errors import SIPError
@@ -300,3 +307,12 @@ class InterfaceTests(SynchronousTestCase):
         state = ResourceState(AOR, [_BINDING])
         self.assertRaises(SIPError, role.decide, subscribe(), state, 0.0, Counter())
         self.assertFalse(role.expire(state, 1e9))
+
+    def test_order(self) -> None:
+        """The entity-tag is the same in whichever order a database gives the contacts (5839 §4)."""
+        (package,) = RegEvent().packages
+        bindings = [_BINDING._replace(id=each, key=each) for each in "bca"]
+        self.assertEqual(
+            partial_tag(package, ResourceState(AOR, bindings), None, MEDIA_TYPE),
+            partial_tag(package, ResourceState(AOR, bindings[::-1]), None, MEDIA_TYPE),
+        )

@@ -5,8 +5,15 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from simplestack.documents.watcherinfo import Watcher, WatcherInfo, WatcherList, parse_watcherinfo
+from simplestack.documents.watcherinfo import (
+    MEDIA_TYPE,
+    Watcher,
+    WatcherInfo,
+    WatcherList,
+    parse_watcherinfo,
+)
 from simplestack.event.notifier import NotifyRequest
+from simplestack.event.partial import partial_tag
 from simplestack.interfaces import IEventPackage, IRole
 from simplestack.roles.watcherinfo import WatcherInfo as WatcherInfoRole
 from simplestack.roles.watcherinfo import WatcherInfoPackage
@@ -326,3 +333,16 @@ class InterfaceTests(SynchronousTestCase):
     def test_default_expires(self) -> None:
         """One hour, where SUBSCRIBE says nothing (3857 §4.4)."""
         self.assertEqual(WatcherInfoPackage(FakePackage()).default_expires, 3600)
+
+    def test_order(self) -> None:
+        """The entity-tag is the same in whichever order a database gives the watchers (5839 §4)."""
+        agent = Agent(FakePackage())
+        for name in "bca":
+            agent.subscribe(subscribe(identity=f"sip:{name}@example.com", call_id=name))
+        watchers = [*agent.state.subscriptions.values()]
+        self.assertEqual(len(watchers), 3)
+        package = WatcherInfoPackage(FakePackage())
+        self.assertEqual(
+            partial_tag(package, ResourceState(AOR, watchers), "*", MEDIA_TYPE),
+            partial_tag(package, ResourceState(AOR, watchers[::-1]), "*", MEDIA_TYPE),
+        )
