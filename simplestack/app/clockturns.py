@@ -12,7 +12,7 @@ from simplestack.app.resident import Resident, Residents
 from simplestack.app.turn import RETRY_AFTER, Turns
 from simplestack.event.subscription import Subscribing
 from simplestack.interfaces import IRole
-from simplestack.state import ChangeSet, ResourceState
+from simplestack.state import ChangeSet, Document, ResourceState, Subscription
 
 __all__ = ["ClockTurns"]
 
@@ -84,11 +84,8 @@ class ClockTurns:
         now = self._clock()
         if resident.untold:
             attendant = self._turns.attendant
-            missing = None if attendant is None else attendant.prepare(resident.state, now)
-            if missing is not None:
-                missing.addBoth(lambda _: self.wake(aor))
-                return
-            for prepare in self.preparing:
+            preparing = self.preparing
+            for prepare in preparing if attendant is None else (attendant.prepare, *preparing):
                 missing = prepare(resident.state, now)
                 if missing is not None:
                     missing.addCallbacks(lambda _: self.wake(aor), lambda _: self._later(aor))
@@ -110,6 +107,7 @@ class ClockTurns:
         for role in self._roles:
             changes.update(role.expire(state, now))
         changes.update(self._subscribing.expire(state, now))
+        self._clear(state, changes, now)
         due = turns.undelivered.due(aor, now)
         told = turns.resume(resident, due, now)
         notify = tuple([each for each in due if each in state.subscriptions and each not in told])
@@ -128,6 +126,16 @@ class ClockTurns:
         for deadline in (state.deadline(), notifier.boundary(now)):
             if deadline is not None:
                 self._deadlines.set(aor, deadline)
+
+    def _clear(self, state: ResourceState, changes: ChangeSet, now: float) -> None:
+        """End what is over of roles that are not served any more, for else nobody does."""
+        for record in state:
+            if (
+                not isinstance(record, (Document, Subscription))
+                and record.expires_at <= now
+                and (type(record), record.id) not in changes.entries
+            ):
+                changes.remove(record, "expired")
 
     def _later(self, aor: str) -> None:
         self._deadlines.set(aor, self._clock() + RETRY_AFTER)

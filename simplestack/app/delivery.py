@@ -9,6 +9,7 @@ from twisted.python.failure import Failure
 
 from simplestack.event.notifier import NotifyRequest
 from simplestack.interfaces import Identifiers
+from simplestack.sip.errors import SIPError
 from simplestack.sip.fields import parse_name_addrs
 from simplestack.sip.message import Response
 from simplestack.sip.uri import Uri, parse_uri
@@ -103,7 +104,12 @@ class Delivery:
             return
         flow = self._ways.existing(subscription.flow) if subscription.by_flow else None
         if flow is None:
-            target = next_hop(subscription)
+            try:
+                target = next_hop(subscription)
+            except SIPError as error:
+                # It is of a version that took it.
+                self._unreachable(Failure(error), aor, notify)
+                return
             flow = self._ways.ready(target, notify.size, subscription.flow)
             if flow is None:
                 if self._in_vain(_place(subscription)):

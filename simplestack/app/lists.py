@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from simplestack.app.clockturns import ClockTurns
 from simplestack.app.listdirectory import SERVICES, ListDirectory
@@ -290,7 +291,13 @@ class ListServer:
             if flat is None:
                 self._turns.run(EndTurn(state.aor))
 
-        return resolved.addCallbacks(found, lambda _: found(None))
+        def lost(failure: Failure) -> None:
+            # What can't be read now may be there all the same.
+            if not isinstance(failure.value, SIPError) or failure.value.status == 503:
+                failure.raiseException()
+            found(None)
+
+        return resolved.addCallbacks(found, lost)
 
     def tick(self, now: float) -> None:
         """A second has passed."""

@@ -1,11 +1,13 @@
 """The turns of the clock, and those after a restart."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from simplestack.app.settings import Settings
-from simplestack.state import Binding, Publication
+from simplestack.state import Binding, ChangeSet, Document, Publication, Subscription
 from tests.app.test_turn import ALICE, BOB, TurnCase, pidf
 from tests.app.world import EPOCH, World
+from tests.store.deferring import committed
 
 
 def at(seconds: int) -> str:
@@ -241,3 +243,41 @@ class RestartTests(TurnCase):
         self.assertIn(b"open", notify.body)
         self.world.run(60.0)
         self.assertEqual(self.bindings(BOB), [])
+
+    def test_role_left_out(self) -> None:
+        """What roles have kept that are not served any more ends by its time, and is no work then."""
+        self.register(60)
+        self.publish("here")
+        self.bob.ask("SUBSCRIBE", BOB, {"Event": ["reg"], "Expires": ["7200"]})
+        self.bob.notifies()
+        self.world.settings = replace(self.world.settings, roles=("reg",))
+        self.world.restart()
+        self.world.run(61.0)
+        *_, notify = self.bob.notifies()
+        self.assertIn(b'event="expired"', notify.body)
+        self.world.run(3600.0)
+        kinds = {type(record) for record in self.world.stored(BOB)}
+        self.assertEqual(kinds, {Document, Subscription})
+        resident = self.world.core.residents.get(BOB)
+        assert resident is not None
+        before = resident.used
+        self.world.run(5.0)
+        self.assertEqual(resident.used, before)
+
+    def test_subscriber_of_before(self) -> None:
+        """A Contact that a later version can't read keeps nobody else from being told."""
+        self.world.store_rules(BOB, {"allow": ["*"]})
+        carol = self.world.phone("carol@example.com")
+        self.subscribe()
+        (mine,) = [each for each in self.world.stored(BOB) if isinstance(each, Subscription)]
+        self.subscribe(carol)
+        old = mine._replace(remote_target="sip:a b@[x")
+        committed(self.world.store, ChangeSet(BOB, [old]))
+        self.world.restart()
+        self.world.run(1.0)
+        self.assertEqual(len(carol.notifies()), 1)
+        self.publish("news")
+        self.world.run(1.0)
+        self.assertEqual(len(carol.notifies()), 1)
+        self.world.run(600.0)
+        self.assertNotIn(old.id, [getattr(each, "id", "") for each in self.world.stored(BOB)])

@@ -1,11 +1,14 @@
 """Resource lists on the whole service (RFC 4662, RFC 4826 §4, RFC 5367)."""
 
+from typing import Any
 from zlib import decompress
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.sip.message import Response
 from simplestack.state import Subscription
+from simplestack.store.errors import Unavailable
 from tests.app.listworld import ALICE, FRIENDS, ListWorld, Table, opened
 from tests.app.world import Phone
 
@@ -357,3 +360,33 @@ class LimitsTests(ListCase):
         self.assertFalse(self.table.missed)
         for user in ("bob", "carol"):
             self.assertIn(b"xxx", self.note(user))
+
+    def test_unreadable_after_a_restart(self) -> None:
+        """What can't be read for a moment after a restart is no reason to end a subscription."""
+        for method, what in (("load", ALICE), ("documents", "rls-services")):
+            self.setUp()
+            self.subscribed()
+            self.take()
+            read = getattr(self.world.store, method)
+            asked: list[float] = []
+
+            def unreadable(
+                name: str, what: str = what, read: Any = read, asked: list[float] = asked
+            ) -> Any:
+                if name != what or len(asked) == 3:
+                    return read(name)
+                asked.append(self.world.now)
+                waiting: Deferred[object] = Deferred()
+                self.world.at(self.world.now, lambda: waiting.errback(Unavailable(2)))
+                return waiting
+
+            setattr(self.world.store, method, unreadable)
+            self.world.restart()
+            self.world.run(30.0)
+            # Nor for asking again and again.
+            self.assertEqual(len(asked), 3)
+            self.assertGreater(asked[-1] - asked[0], 5.0)
+            notifies = self.alice.notifies()
+            self.assertEqual([self.table.take(each).full_state for each in notifies[:1]], [True])
+            states = [(each.get("Subscription-State") or "")[:6] for each in notifies]
+            self.assertEqual(set(states), {"active"})
