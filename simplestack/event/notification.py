@@ -1,6 +1,7 @@
 """A NOTIFY on its way: decided, and ready to be sent (RFC 6665 §4.2.2)."""
 
 from functools import lru_cache
+from typing import Final
 
 from mypy_extensions import mypyc_attr
 
@@ -13,6 +14,17 @@ from simplestack.transaction.dialog import routing
 from simplestack.transaction.flow import Flow, via
 
 __all__ = ["Head", "Notification", "NotifyRequest"]
+
+#: Octets at the most, where they are not known before it is sent: of our Via up to its branch, of a
+#: branch, of what belongs to this NOTIFY alone, of a version, and of what a coding adds.
+_VIA: Final = len("SIP/2.0/UDP [2001:db8:1111:2222:3333:4444:5555:6666]:65535;rport;branch=")
+_BRANCH: Final = len("z9hG4bK0123456789ab.1000000000")
+_OWN: Final = len(
+    "4294967295 NOTIFY\r\nSubscription-State: \r\nSIP-ETag: \r\nContent-Type: \r\n"
+    "Content-Length: 65535\r\n\r\n"
+)
+_VERSION: Final = len("4294967295")
+_CODING: Final = len("Content-Encoding: deflate\r\n")
 
 
 @mypyc_attr(acyclic=True)
@@ -57,8 +69,8 @@ class Head:
         self.flow: Flow | None = None
 
     def __len__(self) -> int:
-        """About how many octets it has."""
-        return len(self._start) + len(self._middle)
+        """How many octets it has at the most, with our Via."""
+        return len(self._start) + (len(self._via) or _VIA) + _BRANCH + len(self._middle)
 
     def write(
         self, flow: Flow, branch: str, cseq: int, state_header: str, content: bytes, data: bytes
@@ -135,11 +147,19 @@ class NotifyRequest:
 
     @property
     def size(self) -> int:
-        """About how many octets it has, its Via aside."""
+        """How many octets it has at the most, but for what a coding spares.
+
+        Which transport it may take depends on all of them (RFC 3261 §18.1.1).
+        """
+        size = len(self.head) + _OWN + len(self._state_header) + len(self._tag)
         body = self._body
-        if body is None:
-            return len(self.head) + 70
-        return len(self.head) + 120 + len(body.data) + len(body.tail or b"")
+        if body is not None:
+            size += len(body.content_type) + len(body.data)
+            if body.tail is not None:
+                size += _VERSION + len(body.tail)
+            if self.subscription.accept_encoding:
+                size += _CODING
+        return size
 
     def build(self, flow: Flow, branch: str) -> bytes:
         """The octets of the request for this flow."""
