@@ -24,6 +24,8 @@ _is_password: Final = re.compile(rf"(?>(?:[{_UNRESERVED}&=+$,]++|{_ESCAPED})*)")
 _is_param: Final = re.compile(rf"(?>(?:[{_UNRESERVED}\[\]/:&+$]++|{_ESCAPED})+)").fullmatch
 _is_header: Final = re.compile(rf"(?>(?:[{_UNRESERVED}\[\]/?:+$]++|{_ESCAPED})*)").fullmatch
 _is_opaque: Final = re.compile(rf"(?>(?:[{_UNRESERVED};/?:@&=+$,\[\]]++|{_ESCAPED})+)").fullmatch
+_is_unreserved: Final = re.compile(rf"[{_UNRESERVED}]").fullmatch
+_triplets: Final = re.compile(_ESCAPED).sub
 _is_scheme: Final = re.compile(r"[A-Za-z][A-Za-z0-9+\-.]*+").fullmatch
 # The underscore is no part of a hostname, and part of many.
 _LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_\-]*[A-Za-z0-9_])?"
@@ -258,20 +260,27 @@ def parse_uri(text: str) -> Uri:
         return Uri(scheme, opaque=rest)
     user, password = "", None
     userinfo, at, hostpart = rest.partition("@")
-    if at:
+    if not at:
+        userinfo, hostpart = "", rest
+    else:
         user, colon, secret = userinfo.partition(":")
         if not _is_user(user) or not _is_password(secret):
             raise bad(f"bad user part in URI: {text[:60]}")
         user = _unescape(user)
         password = _unescape(secret) if colon else None
-    else:
-        hostpart = rest
     hostpart, question, query = hostpart.partition("?")
     hostport, semicolon, tail = hostpart.partition(";")
     host, port = _parse_hostport(hostport, text)
     params = _parse_uri_params(tail, text) if semicolon else ()
     headers = _parse_uri_headers(query, text) if question else ()
-    return Uri(scheme, user, password, host, port, params, headers)
+    uri = Uri(scheme, user, password, host, port, params, headers)
+    if "%" in rest:
+        uri._text = f"{scheme}:{_escaped(userinfo)}{at}{uri.hostport}"
+        for part in tail.split(";") if semicolon else ():
+            name, equals, value = _escaped(part).partition("=")
+            uri._text += f";{name.lower()}{equals}{value}"
+        uri._text += question + _escaped(query)
+    return uri
 
 
 @remember(4096)
@@ -333,6 +342,16 @@ def _unescape(text: str) -> str:
     if "%" not in text:
         return text
     return unquote_to_bytes(text).decode("utf-8", "surrogateescape")
+
+
+def _escaped(text: str) -> str:
+    """The text with all that must be escaped, or is and is not the same without."""
+    return _triplets(_without_need, text)
+
+
+def _without_need(triplet: re.Match[str]) -> str:
+    character = chr(int(triplet[0][1:], 16))
+    return character if _is_unreserved(character) else triplet[0].upper()
 
 
 def _format_headers(headers: Iterable[tuple[str, str]]) -> str:

@@ -121,6 +121,19 @@ class SyntaxTests(SynchronousTestCase):
         self.assertEqual(uri.user, "%41\udcffé")
         self.assertEqual(str(uri), "sip:%2541%FF%C3%A9@example.com")
 
+    def test_reserved_characters_stay_escaped(self) -> None:
+        """RFC 3261 §19.1.4: "Characters other than those in the "reserved" set ... are equivalent
+        to their "%" HEX HEX encoding": so a reserved one is another one when it is not escaped.
+        """
+        for text in (
+            "sip:a%2Fb%3D@h.example",
+            "sip:a%2Cb%3Bc:p%26@h.example:5070",
+            "sip:h.example;pn-prid=00fc13%3Aremote%26a1b2%3Avoip;x=%2F?b=%2F",
+        ):
+            self.assertEqual(str(parse_uri(text)), text)
+        # Others may be written either way, and are written plain.
+        self.assertEqual(str(parse_uri("sip:%61%2f@H.example;%4Cr=%7e")), "sip:a%2F@h.example;lr=~")
+
 
 class ComparisonTests(SynchronousTestCase):
     """RFC 3261 §19.1.4."""
