@@ -71,6 +71,11 @@ _MARKS: Final = [
 ]
 
 
+def length(each: Element) -> int:
+    """How many characters an element holds."""
+    return len(each.xml)
+
+
 def declarations(body: str) -> str:
     """Write the namespace declarations that a root around ``body`` needs."""
     found = ""

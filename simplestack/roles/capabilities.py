@@ -1,13 +1,13 @@
 """The capabilities of a registered contact (RFC 3840) as a service tells them (RFC 5196)."""
 
 import re
-from functools import lru_cache
 from typing import Final
 
 from simplestack.documents import namespaces as ns
 from simplestack.documents.elements import Element, element
 from simplestack.sip.errors import SIPError
 from simplestack.sip.fields import parse_name_addr
+from simplestack.sip.memory import remember_short
 
 __all__ = ["servcaps"]
 
@@ -76,11 +76,10 @@ def servcaps(params: str) -> Element | None:
     None where they tell no capability.  What identifies the device (the instance, the reg-id)
     is no capability and never in it.
     """
-    if not params:
-        return None
-    return _short(params) if len(params) < 2000 else _read(params)
+    return _read(params) if params else None
 
 
+@remember_short(2048, str.__len__)
 def _read(params: str) -> Element | None:
     try:
         contact = parse_name_addr(f"<sip:a>{params}")
@@ -116,9 +115,6 @@ def _read(params: str) -> Element | None:
     if not found:
         return None
     return element(ns.CAPS, "servcaps", [found[name] for name in _ORDER if name in found])
-
-
-_short: Final = lru_cache(4096)(_read)
 
 
 def _split(text: str) -> tuple[list[str], list[str]]:

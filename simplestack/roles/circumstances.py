@@ -1,12 +1,12 @@
 """What the person elements of a document say of the user: his sphere, his activities, his place."""
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Final
 
 from simplestack.documents import namespaces as ns
-from simplestack.documents.elements import Element
+from simplestack.documents.elements import Element, length
 from simplestack.documents.pidf import Presence
+from simplestack.sip.memory import remember_short
 
 __all__ = ["activities", "places", "spheres", "values"]
 
@@ -40,12 +40,9 @@ def _of(presence: Presence, name: str) -> Iterator[str]:
                 yield from values(each)
 
 
+@remember_short(512, length)
 def values(each: Element) -> tuple[str, ...]:
     """The values of an RPID element, in lower case: a registered one is an empty element."""
-    return _values(each) if len(each.xml) < 2000 else _read(each)
-
-
-def _read(each: Element) -> tuple[str, ...]:
     tree = each.tree()
     if not len(tree):
         return ((tree.text or "").strip().lower(),)
@@ -58,6 +55,3 @@ def _read(each: Element) -> tuple[str, ...]:
             if child.tag != _NOTE
         ]
     )
-
-
-_values: Final = lru_cache(1024)(_read)

@@ -6,17 +6,17 @@ capabilities (RFC 5196); docs/operating/composition.md shows it.
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
 from zlib import crc32
 
 from simplestack.documents import namespaces as ns
-from simplestack.documents.elements import Element, element, read
+from simplestack.documents.elements import Element, element, length, read
 from simplestack.documents.errors import DocumentError
 from simplestack.documents.pidf import Device, Note, Person, Tuple
 from simplestack.documents.timestamps import format_timestamp, parse_timestamp
 from simplestack.roles.source import ORDER, Source, place_in
 from simplestack.roles.timing import ALWAYS, period
+from simplestack.sip.memory import remember_short
 
 __all__ = [
     "CONFLICTS",
@@ -35,8 +35,6 @@ _DM: Final = f"{{{ns.DATA_MODEL}}}"
 _PIDF: Final = f"{{{ns.PIDF}}}"
 _USER_INPUT: Final = f"{_RPID}user-input"
 _NOTE: Final = f"{_RPID}note"
-#: Elements of so many characters together are not read again and again.
-_SHORT: Final = 2000
 
 Whole = TypeVar("Whole", Tuple, Person, Device)
 
@@ -111,21 +109,14 @@ def _last_input(each: Element, said_at: float) -> float:
     return said_at if state == "active" else -1.0
 
 
+@remember_short(512, length)
 def _user_input(each: Element) -> tuple[str, float | None]:
-    # Elements are written by users: long ones must not fill the cache.
-    return _read_short(each) if len(each.xml) < _SHORT else _read_input(each)
-
-
-def _read_input(each: Element) -> tuple[str, float | None]:
     tree = each.tree()
     last = tree.get("last-input")
     try:
         return (tree.text or "").strip(), None if last is None else parse_timestamp(last)
     except DocumentError:
         return (tree.text or "").strip(), None
-
-
-_read_short: Final = lru_cache(1024)(_read_input)
 
 
 class _Said(NamedTuple):
@@ -215,12 +206,14 @@ def _by_input(each: _Said) -> tuple[float, tuple[float, float]]:
 
 def _joined(values: tuple[Element, ...]) -> Element:
     """One ``<activities>`` that says what several do, for the time in which all hold."""
-    if len(values) == 1:
-        return values[0]
-    short = sum([len(each.xml) for each in values]) < _SHORT
-    return _join_short(values) if short else _join(values)
+    return values[0] if len(values) == 1 else _join(values)
 
 
+def _lengths(values: tuple[Element, ...]) -> int:
+    return sum([length(each) for each in values])
+
+
+@remember_short(512, _lengths)
 def _join(values: tuple[Element, ...]) -> Element:
     notes: dict[Element, None] = {}
     activities: dict[Element, None] = {}
@@ -238,9 +231,6 @@ def _join(values: tuple[Element, ...]) -> Element:
     if end != ALWAYS[1]:
         attributes.append(("until", format_timestamp(end)))
     return element(ns.RPID, "activities", [*notes, *activities], attributes)
-
-
-_join_short: Final = lru_cache(1024)(_join)
 
 
 def _service(service: Tuple, group: list[tuple[Tuple, Source]], order: Sequence[str]) -> Tuple:

@@ -1,15 +1,15 @@
 """The values of RPID (RFC 4480) and timed status (RFC 4481) that the presence agent reads."""
 
-from functools import lru_cache
 from typing import Final
 
 from lxml import etree
 
 from simplestack.documents import namespaces as ns
-from simplestack.documents.elements import Element
+from simplestack.documents.elements import Element, length
 from simplestack.documents.errors import DocumentError
 from simplestack.documents.pidf import Presence
 from simplestack.documents.timestamps import parse_timestamp
+from simplestack.sip.memory import remember_short
 
 __all__ = ["check"]
 
@@ -53,12 +53,13 @@ def check(presence: Presence) -> None:
 def _check(elements: tuple[Element, ...]) -> None:
     for each in elements:
         if each.namespace in _CHECKED:
-            error = _problem(each) if len(each.xml) < 2000 else _look(each)
+            error = _problem(each)
             if error is not None:
                 raise DocumentError(error)
 
 
-def _look(each: Element) -> str | None:
+@remember_short(2048, length)
+def _problem(each: Element) -> str | None:
     """What is wrong with an element, if anything is."""
     tree = each.tree()
     name = each.local
@@ -84,9 +85,6 @@ def _look(each: Element) -> str | None:
     elif name in _ENUMERATIONS and text and each.name.startswith(_RPID):
         return f"<{name}> holds text in place of elements"
     return None
-
-
-_problem: Final = lru_cache(4096)(_look)
 
 
 def _period(tree: etree._Element) -> str | None:

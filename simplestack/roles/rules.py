@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from simplestack.documents import namespaces as ns
-from simplestack.documents.elements import Element, element
+from simplestack.documents.elements import Element, element, length
 from simplestack.documents.pidf import Device, Person, Presence, Tuple, closed
 from simplestack.documents.presrules import (
     ALL,
@@ -25,6 +25,7 @@ from simplestack.documents.presrules import (
 )
 from simplestack.interfaces import Decision
 from simplestack.sip.errors import SIPError
+from simplestack.sip.memory import remember_short
 from simplestack.sip.uri import parse_uri
 
 __all__ = [
@@ -297,23 +298,21 @@ def _elements(
         if name in names or name == always:
             shown.append(each)
         elif name == _USER_INPUT and user_input:
-            shown.append(each if user_input is UserInput.FULL else _reduced(each, user_input))
+            shown.append(each if user_input is UserInput.FULL else _reduced((each, user_input)))
     return tuple(shown)
 
 
-def _reduced(each: Element, user_input: UserInput) -> Element:
+def _first_length(granted: tuple[Element, UserInput]) -> int:
+    return length(granted[0])
+
+
+@remember_short(512, _first_length)
+def _reduced(granted: tuple[Element, UserInput]) -> Element:
     """A <user-input> without the attributes that are not granted (RFC 5025 §3.3.2.12)."""
-    # Elements are written by users: long ones must not fill the cache.
-    return _reduce_short(each, user_input) if len(each.xml) < 2000 else _reduce(each, user_input)
-
-
-def _reduce(each: Element, user_input: UserInput) -> Element:
+    each, user_input = granted
     tree = each.tree()
     threshold = tree.get("idle-threshold")
     kept = []
     if user_input is UserInput.THRESHOLDS and threshold is not None:
         kept.append(("idle-threshold", threshold))
     return element(ns.RPID, "user-input", tree.text or "", kept)
-
-
-_reduce_short: Final = lru_cache(1024)(_reduce)

@@ -3,14 +3,14 @@
 RFC 4480 §3.1 (``from`` and ``until``) and RFC 4481 (timed status).
 """
 
-from functools import lru_cache
 from typing import Final, TypeVar
 
 from simplestack.documents import namespaces as ns
-from simplestack.documents.elements import Element, read
+from simplestack.documents.elements import Element, length, read
 from simplestack.documents.errors import DocumentError
 from simplestack.documents.pidf import Device, Note, Person, Presence, Tuple
 from simplestack.documents.timestamps import parse_timestamp
+from simplestack.sip.memory import remember_short
 
 __all__ = ["ALWAYS", "at", "moments", "period"]
 
@@ -32,10 +32,11 @@ def period(element: Element) -> tuple[float, float]:
     xml = element.xml
     if 'from="' not in xml and 'until="' not in xml:
         return ALWAYS
-    return _period(element) if len(xml) < 2000 else _read_period(element)
+    return _period(element)
 
 
-def _read_period(element: Element) -> tuple[float, float]:
+@remember_short(2048, length)
+def _period(element: Element) -> tuple[float, float]:
     if not element.name.startswith((_RPID, _TS)):
         return ALWAYS
     root = element.tree()
@@ -44,9 +45,6 @@ def _read_period(element: Element) -> tuple[float, float]:
         _moment(start, -_FOREVER) if start is not None else -_FOREVER,
         _moment(end, _FOREVER) if end is not None else _FOREVER,
     )
-
-
-_period: Final = lru_cache(4096)(_read_period)
 
 
 def _moment(text: str, otherwise: float) -> float:

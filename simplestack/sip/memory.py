@@ -1,38 +1,52 @@
-"""What functions of one text gave for the texts that they were asked about last."""
+"""What functions gave for the texts, and other values, that they were asked about last."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-__all__ = ["make_room", "remember"]
+__all__ = ["make_room", "remember", "remember_short"]
 
+K = TypeVar("K")
 T = TypeVar("T")
 
-_REMEMBERED_LENGTH: Final = 512
+#: The longest text in a header field that is kept, in characters.
+_LONGEST_FIELD: Final = 512
+#: The longest element of a document that is kept.
+_LONGEST_ELEMENT: Final = 2000
 
 
-class _Memory(dict[str, T]):
-    """What a function gave for the texts that it was asked about last."""
+class _Memory(dict[K, T]):
+    """What a function gave for the keys that it was asked about last."""
 
-    __slots__ = ("_before", "_least", "_parse", "_size", "_users_texts")
+    __slots__ = ("_before", "_least", "_length", "_longest", "_parse", "_size", "_users_texts")
 
-    def __init__(self, parse: Callable[[str], T], size: int, each: int) -> None:
+    def __init__(
+        self,
+        parse: Callable[[K], T],
+        size: int,
+        each: int,
+        length: Callable[[K], int],
+        longest: int,
+    ) -> None:
         self._parse = parse
         self._size = self._least = size
         self._users_texts = each
+        self._length = length
+        self._longest = longest
         #: What this memory held before it was full, where texts in use are found again.
-        self._before: dict[str, T] = {}
+        self._before: dict[K, T] = {}
 
-    def __missing__(self, text: str) -> T:
-        value = self._before.get(text)
+    def __missing__(self, key: K) -> T:
+        if self._length(key) > self._longest:
+            return self._parse(key)
+        value = self._before.get(key)
         if value is None:
-            value = self._parse(text)
-        if len(text) <= _REMEMBERED_LENGTH:
-            if len(self) >= self._size:
-                self._before = self.copy()
-                self.clear()
-            self[text] = value
+            value = self._parse(key)
+        if len(self) >= self._size:
+            self._before = self.copy()
+            self.clear()
+        self[key] = value
         return value
 
     def make_room(self, users: int) -> None:
@@ -41,7 +55,7 @@ class _Memory(dict[str, T]):
 
 
 #: Those that keep more where there are more users.
-_OF_USERS: Final[list[_Memory[Any]]] = []
+_OF_USERS: Final[list[_Memory[str, Any]]] = []
 
 
 def make_room(users: int) -> None:
@@ -62,9 +76,25 @@ def remember(size: int, each: int = 0) -> Callable[[Callable[[str], T]], Callabl
     """
 
     def decorate(parse: Callable[[str], T]) -> Callable[[str], T]:
-        memory = _Memory(parse, size, each)
+        memory = _Memory(parse, size, each, len, _LONGEST_FIELD)
         if each:
             _OF_USERS.append(memory)
         return memory.__getitem__
+
+    return decorate
+
+
+def remember_short(
+    size: int, length: Callable[[K], int]
+) -> Callable[[Callable[[K], T]], Callable[[K], T]]:
+    """Keep up to twice `size` results of a function of what users write in documents.
+
+    `length` says how many characters a value holds.  One with over 2,000 is read again each time,
+    so that nobody fills the memory with long ones, which lived on when nobody has them any more.
+    Whatever is kept is found without a call of Python code.
+    """
+
+    def decorate(read: Callable[[K], T]) -> Callable[[K], T]:
+        return _Memory(read, size, 0, length, _LONGEST_ELEMENT).__getitem__
 
     return decorate

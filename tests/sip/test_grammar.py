@@ -16,7 +16,6 @@ from simplestack.sip.grammar import (
     unquote,
 )
 from simplestack.sip.headers import COMMA_LISTS, COMPACT, canonical
-from simplestack.sip.memory import make_room, remember
 
 
 class GrammarTests(SynchronousTestCase):
@@ -104,47 +103,6 @@ class GrammarTests(SynchronousTestCase):
             split_list("," + text)
         for text in (";" * 16000, " " * 16000, ";a" + " " * 16000 + "=", ";a=" + '"\\' * 8000):
             self.assertRaises(SIPError, parse_params, text)
-
-    def test_remembered(self) -> None:
-        """Short texts are read once, long ones each time, bad ones refused each time."""
-        calls: list[str] = []
-
-        @remember(2)
-        def read(text: str) -> str:
-            calls.append(text)
-            return text
-
-        for text in ("a", "a", "b" * 513, "b" * 513):
-            read(text)
-        self.assertEqual(calls, ["a", "b" * 513, "b" * 513])
-
-    def test_room_for_users(self) -> None:
-        """As many texts are kept as users say again and again, and never fewer than at first."""
-        calls: list[str] = []
-
-        @remember(4, each=2)
-        def read(text: str) -> str:
-            calls.append(text)
-            return text
-
-        texts = [f"sip:u{number}@example.com" for number in range(40)]
-
-        def missed() -> int:
-            for text in texts * 2:
-                read(text)
-            calls.clear()
-            for text in texts:
-                read(text)
-            return len(calls)
-
-        self.assertEqual(missed(), 40)
-        make_room(20)
-        self.addCleanup(make_room, 0)
-        self.assertEqual(missed(), 0)
-        make_room(1)
-        for number in range(10):
-            read(f"sip:other{number}@example.com")
-        self.assertEqual(missed(), 40)
 
 
 class NameTests(SynchronousTestCase):
