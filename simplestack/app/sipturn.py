@@ -257,19 +257,20 @@ class SIPTurn:
         """The role's decision."""
         verified = self._verified
         request, flow = self._request, self._transaction.flow
-        contacts = request.contacts
-        by_flow = flow.reliable or behind_nat(
-            request.top_via.host, flow.remote[0], contacts[0].uri if contacts else None
-        )
+        by_flow, contact = flow.reliable, ""
+        if request.method == "SUBSCRIBE":
+            contact = self._service.placing.contact(request, self.aor, flow)
+            contacts = request.contacts
+            by_flow = by_flow or behind_nat(
+                request.top_via.host, flow.remote[0], contacts[0].uri if contacts else None
+            )
         incoming = Incoming(
             request,
             self.aor,
             "" if verified is None else verified.identity,
             flow.key,
             by_flow,
-            self._service.placing.contact(request, self.aor, flow)
-            if request.method == "SUBSCRIBE"
-            else "",
+            contact,
         )
         try:
             outcome = self._decide(incoming, state, now, self._service.identifiers)

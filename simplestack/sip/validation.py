@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final
 
 from simplestack.sip.errors import SIPError
@@ -92,6 +92,10 @@ _READ: Final[dict[str, tuple[Callable[[str], object] | None, bool]]] = {
     "Content-Encoding": (parse_tokens, True),
 }
 
+# RFC 3903 §6: "The ESC MUST ignore the Record-Route header field if it is included in a PUBLISH
+# request. ... The ESC MUST ignore the Contact header field if one is present in a PUBLISH request."
+_IGNORED: Final = {"PUBLISH": ("Contact", "Record-Route")}
+
 
 def validate_request(request: Request) -> None:
     """Refuse a request whose syntax a server must not let pass. Raises SIPError 400.
@@ -105,7 +109,8 @@ def validate_request(request: Request) -> None:
     for name in _MANDATORY:
         if name not in headers:
             raise SIPError(400, text=f"{name} is missing")
-    vias = _check_fields(request)
+    ignored = _IGNORED.get(request.method, ())
+    vias = _check_fields(request, ignored)
     if request.cseq.method != request.method:
         status = 400 if request.method in METHODS else 501
         raise SIPError(status, text="CSeq names another method")
@@ -116,7 +121,7 @@ def validate_request(request: Request) -> None:
         # §19.1.1, table 1: headers are not allowed in a Request-URI.
         raise SIPError(400, text="the Request-URI holds header fields")
     contact = headers.get("Contact")
-    if contact is not None and len(contact) > 1 and "*" in contact:
+    if contact is not None and len(contact) > 1 and "*" in contact and "Contact" not in ignored:
         raise SIPError(400, text="Contact: * stands with other contacts")
 
 
@@ -131,12 +136,12 @@ def validate_response(response: Response) -> None:
         if name not in headers:
             raise SIPError(400, text=f"{name} is missing")
     parse_cseq(headers["CSeq"][0])
-    if len(_check_fields(response)) > 1:
+    if len(_check_fields(response, ())) > 1:
         raise SIPError(400, text="more than one Via")
 
 
-def _check_fields(message: Request | Response) -> tuple[Via, ...]:
-    """Read every field; the hops that the message has taken."""
+def _check_fields(message: Request | Response, ignored: Collection[str]) -> tuple[Via, ...]:
+    """Read every field but those that are ignored; the hops that the message has taken."""
     name = "Via"
     try:
         vias = message.vias
@@ -149,7 +154,7 @@ def _check_fields(message: Request | Response) -> tuple[Via, ...]:
         _ = message.call_id
         for name, values in message.headers.items():
             read = _READ.get(name)
-            if read is not None:
+            if read is not None and name not in ignored:
                 parse, repeated = read
                 if len(values) > 1 and not repeated:
                     raise SIPError(400, text="appears more than once")

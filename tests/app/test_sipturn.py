@@ -153,6 +153,28 @@ class ChecksTests(SynchronousTestCase):
             "PUBLISH", ALICE, {"Event": ["presence"], "Content-Type": [media_type]}, b"x"
         )
 
+    def test_contact_of_publish(self) -> None:
+        """RFC 3903 §6: "The ESC MUST ignore the Contact header field if one is present in a PUBLISH
+        request", and Record-Route as well; it "MUST NOT include a Record-Route header field in any
+        response".
+        """
+        alice = self.world.phone("alice@example.com")
+        document = b'<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="%b"/>' % ALICE.encode()
+        for contact in ("*", "sip:a@b?c=d", "mailto:a@b, tel:1", "<sip:a@b"):
+            answer = alice.ask(
+                "PUBLISH",
+                ALICE,
+                {
+                    "Event": ["presence"],
+                    "Content-Type": ["application/pidf+xml"],
+                    "Contact": [contact],
+                    "Record-Route": ["<sip:p"],
+                },
+                document,
+            )
+            self.assertEqual(answer.status, 200, contact)
+            self.assertNotIn("Record-Route", answer.headers)
+
     def test_syntax(self) -> None:
         """§8.2, §21.4.1: a bad field of the request is named in the Warning of a 400."""
         answer = self.ask("SUBSCRIBE", ALICE, "Accept: not a type")

@@ -80,6 +80,20 @@ class CheckTests(SynchronousTestCase):
             name = field.partition(":")[0]
             self.refused(datagram(field, without=name), f"{name}: ")
 
+    def test_ignored(self) -> None:
+        """RFC 3903 §6: "The ESC MUST ignore the Record-Route header field if it is included in a
+        PUBLISH request", and "MUST ignore the Contact header field": whatever is in them.
+        """
+        for field in ("Contact: sip:a@b?c=d", "Contact: *", "m: <sip:a@b", "Record-Route: <sip:p"):
+            name = "Contact" if field[0] in "mC" else "Record-Route"
+            bad = request(
+                datagram(
+                    field, field, "CSeq: 5 PUBLISH", start="PUBLISH sip:a SIP/2.0", without="CSeq"
+                )
+            )
+            self.assertIn(name, bad.headers)
+            validate_request(bad)
+
     def test_cseq_method(self) -> None:
         """§8.1.1.5: "The method MUST match that of the request"; of an unknown method it is 501."""
         self.refused(datagram("CSeq: 5 NOTIFY", without="CSeq"), "another method")
