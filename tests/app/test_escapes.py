@@ -1,4 +1,4 @@
-"""URIs with escapes come back as they were given."""
+"""URIs with escapes and ids of subscriptions come back as they were given."""
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -38,3 +38,13 @@ class EscapeTests(SynchronousTestCase):
             "REGISTER", "sip:example.com", {"Contact": [self.contact], "Expires": ["600"]}
         )
         self.assertEqual(answer.headers["Contact"], [f"{self.contact};expires=600"])
+
+    def test_event_id(self) -> None:
+        """RFC 6665 §8.2.1: the id is "compared byte by byte": a quoted one comes back in its quotes,
+        and ends no header field before its time.
+        """
+        for value in ('"a b"', '"a;expires=1"', "%61"):
+            self.bob.ask("SUBSCRIBE", "sip:bob@example.com", {"Event": [f"presence;id={value}"]})
+            self.world.run(0.1)
+            (notify,) = self.bob.notifies()
+            self.assertEqual(notify.headers["Event"], [f"presence;id={value}"])

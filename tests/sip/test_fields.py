@@ -215,6 +215,8 @@ class EventTests(FieldTestCase):
         self.assertEqual(event.package, "presence.winfo")
         self.assertEqual((event.id, event.param("unknown"), event.param("flag")), ("4", "a b", ""))
         self.assertIsNone(parse_event("presence").id)
+        # It is "compared byte by byte" (§8.2.1), quotes and all.
+        self.assertEqual(parse_event('presence;id="a b"').id, '"a b"')
         self.assertEqual(str(event), 'presence.winfo;id=4;unknown="a b";flag')
         self.assertEqual(parse_event("Presence"), Event("Presence"))
 

@@ -35,8 +35,11 @@ class Event(NamedTuple):
 
     @property
     def id(self) -> str | None:
-        """The `id` that tells subscriptions of one dialog apart; None without one."""
-        return self.param("id")
+        """The `id` that tells subscriptions of one dialog apart, as written; None without one."""
+        for name, value in self.params:
+            if name == "id":
+                return value or ""
+        return None
 
     def param(self, name: str) -> str | None:
         """What a parameter says; "" if it has no value, None if it is not there."""
