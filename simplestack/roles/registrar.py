@@ -264,7 +264,8 @@ class Registrar:
             expires = self._interval(offer, default)
             key, reg_id = offer.key, offer.reg_id
             if reg_id and _outbound_applies(request):
-                _check_single_flow(offers, default)
+                if expires:
+                    _check_single_flow(offers, default)
                 # "the corresponding binding is between an AOR and the combination of the
                 # instance-id [...] and the value of "reg-id"" (RFC 5626 §6)
                 key = f"{offer.instance};{reg_id}"

@@ -77,6 +77,15 @@ class OutboundTests(RegistrarTestCase):
         for reg_id in ("0", "2147483648", "x", "-1"):
             self.refused(400, f"{PHONE};{INSTANCE};reg-id={reg_id}")
 
+    def test_flow_that_ends_beside_others(self) -> None:
+        """RFC 5626 §6: refused is "more than one header field value with a non-zero expiration"
+        where "any of these header field values contain a "reg-id"": one that ends is none of these.
+        """
+        self.register(self.FLOW)
+        others = "<sip:alice@192.0.2.8>, <sip:alice@192.0.2.9>"
+        self.register(f"{self.FLOW};expires=0, {others}", cseq=2)
+        self.assertEqual([each.reg_id for each in self.decided.state.bindings.values()], [0, 0])
+
     def test_one_lasting_contact(self) -> None:
         """With a reg-id there is one contact that lasts; removals may stand beside it (§6)."""
         self.refused(400, self.FLOW, "<sip:b@h>")
