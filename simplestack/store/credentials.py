@@ -11,10 +11,10 @@ from simplestack.sip.uri import Uri
 from simplestack.state import Subscription
 from simplestack.store.database import Connection, Database
 from simplestack.store.errors import StoreError
-from simplestack.store.loader import Reader
 from simplestack.store.schema import RECORD_TABLES
 from simplestack.store.sql import SQLStore
 from simplestack.store.text import KEY_LIMIT, decode, encode, fits
+from simplestack.store.threads import Reader
 
 __all__ = ["CredentialTable", "SQLCredentials"]
 
@@ -39,9 +39,9 @@ class SQLCredentials:
     name = "store"
 
     def __init__(self, store: SQLStore) -> None:
-        self._readers = store.readers
+        self._threads = store.threads
         self._credentials: Reader[tuple[str, str], Credential | None] = Reader(
-            store.readers, self._read, lambda: None
+            store.threads, self._read, lambda: None
         )
         self._any_of = store.database.any_of
         self._many = store.database.many
@@ -59,7 +59,7 @@ class SQLCredentials:
             ).fetchone()
             return int(row[0]) if row else 0
 
-        return self._readers.run(read)
+        return self._threads.run(read)
 
     def removed(self, since: int) -> Deferred[list[str]]:
         """The AORs of users who were removed after that version.
@@ -73,20 +73,20 @@ class SQLCredentials:
             ).fetchall()
             return [_aor(decode(username), decode(domain)) for username, domain in rows]
 
-        return self._readers.run(read)
+        return self._threads.run(read)
 
     def users(self, domain: str) -> Deferred[list[str]]:
         """The AORs of all users of a domain.  Fails with Unavailable."""
 
         def read(connection: Connection) -> list[str]:
-            mark = self._readers.database.mark(1)
+            mark = self._threads.database.mark(1)
             rows = connection.execute(
                 f"SELECT username, domain FROM credential WHERE domain = {mark}",
                 [encode(domain.lower())],
             ).fetchall()
             return [_aor(decode(username), decode(name)) for username, name in rows]
 
-        return self._readers.run(read)
+        return self._threads.run(read)
 
     def _read(
         self, keys: list[tuple[str, str]], connection: Connection
@@ -95,7 +95,7 @@ class SQLCredentials:
         names: dict[str, list[str]] = {}
         for username, domain in keys:
             names.setdefault(domain, []).append(encode(username))
-        mark = self._readers.database.mark(2)
+        mark = self._threads.database.mark(2)
         for domain, usernames in names.items():
             rows = connection.execute(
                 f"SELECT {_COLUMNS} FROM credential "

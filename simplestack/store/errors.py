@@ -1,6 +1,6 @@
 """What a store may fail with."""
 
-__all__ = ["StoreError", "Unavailable", "Unstorable"]
+__all__ = ["StoreError", "Unavailable", "Unreadable", "Unstorable"]
 
 
 class StoreError(Exception):
@@ -17,6 +17,10 @@ class Unavailable(StoreError):  # noqa: N818  # a state, which retrying may find
         super().__init__(text)
         #: Seconds after which trying again is worth it.
         self.retry_after = retry_after
+
+
+class Unreadable(Unavailable):
+    """A record in the database is none: nobody who has it can be served until it is mended."""
 
 
 class Unstorable(StoreError):  # noqa: N818  # says what the record is

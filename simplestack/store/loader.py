@@ -1,25 +1,27 @@
-"""Reads, in a small pool of threads; those that wait are answered together."""
+"""The records that the store has, and what else it answers by reading."""
 
-from collections.abc import Callable, Hashable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
 from sys import intern
-from threading import Thread
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Final
 
 from twisted.internet.defer import Deferred
-from twisted.python.threadpool import ThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from simplestack.state import Document, Kind, Record, Subscription, fields_of
-from simplestack.store.committer import Reactor
 from simplestack.store.database import Connection, Database
-from simplestack.store.errors import Unavailable
+from simplestack.store.errors import StoreError, Unreadable
 from simplestack.store.schema import RECORD_TABLES
 from simplestack.store.text import decode, encode
+from simplestack.store.threads import Reader, ReadingThreads
 
-__all__ = ["Loader", "Reader", "Readers", "read_records"]
+__all__ = ["Loader", "read_records"]
 
-#: Seconds after which reading again is worth it.
-RETRY_AFTER = 2
+#: What clients are asked to wait for a record that somebody has to mend, in seconds.
+_MENDING: Final = 60
+#: So many records that can't be read are named in an hour, each once.
+_NAMED: Final = 100
+_NAMED_AGAIN: Final = 3600.0
 
 #: The texts that many subscriptions have in common.
 _COMMON = tuple(
@@ -40,133 +42,11 @@ _COMMON = tuple(
     }
 )
 
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
 
-
-class Readers:
-    """Threads that read, each with a connection of its own.
-
-    :param limit: how many threads.
-    """
-
-    def __init__(self, database: Database, reactor: Reactor, limit: int = 2) -> None:
-        self.database = database
-        self.reactor = reactor
-        self.limit = limit
-        self._pool = ThreadPool(0, limit, "simplestack store readers")
-        # They must not keep a program alive that ends without stopping its store.
-        self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]  # makes Threads as well
-        self._idle: list[Connection] = []
-        self._ended = False
-
-    def start(self) -> None:
-        """Be ready."""
-        self._pool.start()
-
-    def stop(self) -> None:
-        """Let what runs end, and close."""
-        if self._ended:
-            return
-        self._ended = True
-        self._pool.stop()
-        while self._idle:
-            self._idle.pop().close()
-
-    def run(self, read: Callable[[Connection], V]) -> Deferred[V]:
-        """The result of ``read`` with a connection.  Fails with Unavailable."""
-        result: Deferred[V] = Deferred()
-        if self._ended:
-            result.errback(Unavailable(RETRY_AFTER, "the store is closed"))
-        else:
-            self._pool.callInThread(self._run, read, result)
-        return result
-
-    def _run(self, read: Callable[[Connection], V], result: Deferred[V]) -> None:
-        call = self.reactor.callFromThread
-        try:
-            value = self._read(read)
-        except Exception as error:
-            unavailable = Unavailable(RETRY_AFTER, f"{self.database.name}: {error}")
-            unavailable.__cause__ = error
-            call(result.errback, unavailable)
-        else:
-            call(result.callback, value)
-
-    def _read(self, read: Callable[[Connection], V]) -> V:
-        while True:
-            try:
-                connection, used = self._idle.pop(), True
-            except IndexError:
-                connection, used = self.database.connect(), False
-            try:
-                if used and not self.database.current(connection):
-                    connection.close()
-                    continue
-                value = read(connection)
-            except Exception as error:
-                lost = self.database.lost(error, connection)
-                connection.close()
-                # The server may have been restarted since.
-                if used and lost:
-                    continue
-                raise
-            self._idle.append(connection)
-            return value
-
-
-class Reader(Generic[K, V]):
-    """Reads values by key: whoever asks while all threads are busy shares the next read.
-
-    :param read: reads the values of some keys; a key without a value may be left out.
-    :param missing: makes the value of such a key.
-    """
-
-    def __init__(
-        self,
-        readers: Readers,
-        read: Callable[[list[K], Connection], dict[K, V]],
-        missing: Callable[[], V],
-        together: int = 100,
-    ) -> None:
-        self._readers = readers
-        self._read = read
-        self._missing = missing
-        self._together = together
-        self._waiting: dict[K, list[Deferred[V]]] = {}
-        self._running = 0
-        self._going = False
-
-    def get(self, key: K) -> Deferred[V]:
-        """The value of a key.  Fails with Unavailable."""
-        result: Deferred[V] = Deferred()
-        self._waiting.setdefault(key, []).append(result)
-        if not self._going and self._running < self._readers.limit:
-            self._going = True
-            self._readers.reactor.callLater(0, self._go)
-        return result
-
-    def _go(self) -> None:
-        self._going = False
-        while self._waiting and self._running < self._readers.limit:
-            keys = [key for key, _ in zip(self._waiting, range(self._together), strict=False)]
-            waiting = {key: self._waiting.pop(key) for key in keys}
-            self._running += 1
-            self._readers.run(partial(self._read, keys)).addBoth(self._done, waiting)
-
-    def _done(self, values: Any, waiting: dict[K, list[Deferred[V]]]) -> None:
-        self._running -= 1
-        self._go()
-        for key, results in waiting.items():
-            for result in results:
-                if isinstance(values, dict):
-                    result.callback(values[key] if key in values else self._missing())
-                else:
-                    result.errback(Unavailable(RETRY_AFTER, values.getErrorMessage()))
-
-
-def read_records(database: Database) -> Callable[[list[str], Connection], dict[str, list[Record]]]:
-    """What reads all records of some AORs."""
+def read_records(
+    database: Database,
+) -> Callable[[list[str], Connection], dict[str, list[Record] | StoreError]]:
+    """What reads all records of some AORs; of one with a record that is none, the error."""
     statements: list[tuple[Kind, str]] = [
         (
             kind,
@@ -176,18 +56,74 @@ def read_records(database: Database) -> Callable[[list[str], Connection], dict[s
         for kind, table in RECORD_TABLES.items()
     ]
 
-    def read(aors: list[str], connection: Connection) -> dict[str, list[Record]]:
-        found: dict[str, list[Record]] = {}
+    def read(aors: list[str], connection: Connection) -> dict[str, list[Record] | StoreError]:
+        found: dict[str, list[Record] | StoreError] = {}
         argument = [database.many([encode(aor) for aor in aors])]
         for kind, statement in statements:
             rows = connection.execute(statement, argument).fetchall()
             if rows:
-                for row in database.texts[kind].decode(rows):
-                    record: Record = kind(*(_shared(row) if kind is Subscription else row))
-                    found.setdefault(record.aor, []).append(record)
+                for aor, record in records_from(database, kind, rows):
+                    known = found.setdefault(aor, [])
+                    if isinstance(record, StoreError):
+                        found[aor] = record
+                    elif isinstance(known, list):
+                        known.append(record)
         return found
 
     return read
+
+
+def records_from(
+    database: Database, kind: Kind, rows: Sequence[Sequence[Any]]
+) -> Iterable[tuple[str, Record | Unreadable]]:
+    """The records that some rows are, each with its AOR; in the place of one that is none, why."""
+    try:
+        records = [_record(kind, row) for row in database.texts[kind].decode(rows)]
+    except Exception:
+        return [_read_alone(database, kind, row) for row in rows]
+    return [(record.aor, record) for record in records]
+
+
+def _record(kind: Kind, row: Sequence[Any]) -> Record:
+    return kind(*(_shared(row) if kind is Subscription else row))
+
+
+def _read_alone(
+    database: Database, kind: Kind, row: Sequence[Any]
+) -> tuple[str, Record | Unreadable]:
+    """The record that a row is, with its AOR, where some row of those beside it is none."""
+    table = RECORD_TABLES[kind].name
+    names = tuple(fields_of(kind))
+    aor, id_ = row[names.index("aor")], row[names.index("id")]
+    try:
+        reason = _strange(kind, row)
+        if not reason:
+            (decoded,) = database.texts[kind].decode([row])
+            record = _record(kind, decoded)
+            return record.aor, record
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+    return decode(str(aor)), Unreadable(
+        _MENDING,
+        f"{table} {id_} of {aor} can't be read: {reason}; requests about {aor} get 503 until it is "
+        f"mended or removed: DELETE FROM {table} WHERE aor = {_literal(aor)} AND id = {_literal(id_)}",
+    )
+
+
+def _strange(kind: Kind, row: Sequence[Any]) -> str:
+    """What is wrong with the types of a row, if anything is."""
+    for (name, wanted), value in zip(fields_of(kind).items(), row, strict=True):
+        if not isinstance(value, wanted) and not (wanted is float and isinstance(value, int)):
+            return f"{name} is {type(value).__name__} and not {wanted.__name__}"
+    return ""
+
+
+def _literal(value: Any) -> str:
+    """A value as SQL has it."""
+    if isinstance(value, bytes):
+        return f"X'{value.hex()}'"
+    text = str(value).replace("'", "''")
+    return f"'{text}'"
 
 
 def _shared(row: Sequence[Any]) -> list[Any]:
@@ -201,16 +137,38 @@ def _shared(row: Sequence[Any]) -> list[Any]:
 class Loader:
     """The questions that the store answers by reading."""
 
-    def __init__(self, readers: Readers) -> None:
-        self._readers = readers
+    log: ClassVar[Logger] = Logger()
+
+    def __init__(self, threads: ReadingThreads) -> None:
+        self._threads = threads
         self._records: Reader[str, list[Record]] = Reader(
-            readers, read_records(readers.database), list
+            threads, read_records(threads.database), list
         )
+        # The errors that have been logged, and when they may be again.
+        self._named: set[str] = set()
+        self._forgotten_at = 0.0
 
     def load(self, aor: str) -> Deferred[list[Record]]:
         """All records of an AOR."""
         # Others may be given the same answer.
-        return self._records.get(aor).addCallback(list)
+        return self._records.get(aor).addCallbacks(list, self._unloaded)
+
+    def _unloaded(self, failure: Failure) -> Failure:
+        if isinstance(failure.value, Unreadable):
+            self._name(failure.value)
+        return failure
+
+    def _name(self, error: Unreadable) -> None:
+        """Tell the operator of a record that can't be read."""
+        now = self._threads.reactor.seconds()
+        if now >= self._forgotten_at:
+            self._forgotten_at = now + _NAMED_AGAIN
+            self._named.clear()
+        text = str(error)
+        if len(self._named) < _NAMED and text not in self._named:
+            self._named.add(text)
+            more = "" if len(self._named) < _NAMED else " (more are not named for an hour)"
+            self.log.error("{text}{more}", text=text, more=more)
 
     def deadlines(self) -> Deferred[list[tuple[str, float]]]:
         """Each AOR that has something that expires, with the earliest time."""
@@ -227,7 +185,7 @@ class Loader:
                             earliest[aor] = expires_at
             return [(decode(aor), expires_at) for aor, expires_at in earliest.items()]
 
-        return self._readers.run(read)
+        return self._threads.run(read)
 
     def subscribed(self) -> Deferred[list[str]]:
         """The AORs that have subscriptions with a dialog."""
@@ -238,22 +196,28 @@ class Loader:
             ).fetchall()
             return [decode(aor) for (aor,) in rows]
 
-        return self._readers.run(read)
+        return self._threads.run(read)
 
     def documents(self, auid: str) -> Deferred[list[Document]]:
         """All documents of an application usage, of every AOR."""
         table = RECORD_TABLES[Document]
-        database = self._readers.database
+        database = self._threads.database
         statement = (
             f"SELECT {', '.join(column.name for column in table.columns)} FROM {table.name} "
             f"WHERE auid {database.any_of}"
         )
 
-        def read(connection: Connection) -> list[Document]:
+        def read(connection: Connection) -> list[Record | Unreadable]:
             rows = connection.execute(statement, [database.many([encode(auid)])]).fetchall()
-            return [Document._make(row) for row in database.texts[Document].decode(rows)]
+            return [record for _, record in records_from(database, Document, rows)]
 
-        return self._readers.run(read)
+        def readable(records: list[Record | Unreadable]) -> list[Document]:
+            for each in records:
+                if isinstance(each, Unreadable):
+                    self._name(each)
+            return [each for each in records if isinstance(each, Document)]
+
+        return self._threads.run(read).addCallback(readable)
 
     def counts(self) -> Deferred[dict[str, int]]:
         """How many records of each kind there are, by the name of the kind in lower case."""
@@ -265,4 +229,4 @@ class Loader:
                 counts[table.name] = int(row[0]) if row else 0
             return counts
 
-        return self._readers.run(read)
+        return self._threads.run(read)

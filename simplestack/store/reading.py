@@ -2,6 +2,7 @@
 
 from simplestack.state import Record
 from simplestack.store.database import Database
+from simplestack.store.errors import StoreError
 from simplestack.store.loader import read_records
 
 __all__ = ["records_of"]
@@ -17,6 +18,9 @@ def records_of(url: str, aor: str) -> list[Record]:
     with database.explained():
         connection = database.connect()
         try:
-            return read_records(database)([aor], connection).get(aor, [])
+            found = read_records(database)([aor], connection).get(aor, [])
         finally:
             connection.close()
+    if isinstance(found, StoreError):
+        raise found
+    return found

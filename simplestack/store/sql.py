@@ -9,7 +9,8 @@ from simplestack.interfaces import IStore
 from simplestack.state import ChangeSet, Document, Record
 from simplestack.store.committer import Committer, Reactor
 from simplestack.store.database import Database
-from simplestack.store.loader import Loader, Readers
+from simplestack.store.loader import Loader
+from simplestack.store.threads import ReadingThreads
 
 __all__ = ["SQLStore"]
 
@@ -41,8 +42,8 @@ class SQLStore:
         readers: int = 2,
     ) -> None:
         self.database = Database(url, busy_timeout=busy_timeout)
-        self.readers = Readers(self.database, reactor, readers)
-        self._loader = Loader(self.readers)
+        self.threads = ReadingThreads(self.database, reactor, readers)
+        self._loader = Loader(self.threads)
         self._committer = Committer(
             self.database,
             reactor,
@@ -62,7 +63,7 @@ class SQLStore:
 
     def start(self) -> Deferred[None]:
         """Open, create, migrate.  Fails with StoreError; then it may be tried again, or stopped."""
-        self.readers.start()
+        self.threads.start()
         return self._committer.start()
 
     @property
@@ -72,7 +73,7 @@ class SQLStore:
 
     def stop(self) -> Deferred[None]:
         """Commit what is queued and close."""
-        return self._committer.stop().addCallback(lambda _: self.readers.stop())
+        return self._committer.stop().addCallback(lambda _: self.threads.stop())
 
     def load(self, aor: str) -> Deferred[list[Record]]:
         """Everything of one AOR, after what is still being committed of it."""

@@ -17,10 +17,12 @@ class Pump:
 
     def __init__(self) -> None:
         self._calls: SimpleQueue[Callable[[], object]] = SimpleQueue()
+        #: Seconds that have passed for those alone who ask for the time.
+        self.passed = 0.0
 
     def seconds(self) -> float:
         """The time."""
-        return monotonic()
+        return monotonic() + self.passed
 
     def callLater(self, delay: float, call: Callable[..., object], *args: object) -> IDelayedCall:
         """Queue a call; with a delay it would be an error of the store."""

@@ -384,7 +384,9 @@ class PostgreSQLTests(_Case):
         finally:
             self.cluster.start()
         self.recover(store)
-        self.assertEqual(self.logged, ["the store failed", "the store is back"])
+        self.assertEqual(
+            self.logged, ["the store failed", "the store can't be read,", "the store is back"]
+        )
         self.assertEqual(self.pump.wait(store.load(ALICE)), [binding()])
 
     def test_lost_connections(self) -> None:
