@@ -69,6 +69,7 @@ with mistakes_told():
         #
         # max_connections=20_000,
         # max_connections_per_address=1_000,
+        # max_xcap_connections_per_address=1_000,
         # connection_idle=3900,
         # max_transactions=200_000,
         # restart_window=10,

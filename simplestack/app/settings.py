@@ -146,6 +146,8 @@ class Settings:
     max_connections: int = 20_000
     #: Of these, accepted from one address; more behind a proxy or a carrier's NAT.
     max_connections_per_address: int = 1_000
+    #: Connections for XCAP from one address; behind a reverse proxy as many as ``max_connections``.
+    max_xcap_connections_per_address: int = 1_000
     connection_idle: int = 3900
     max_transactions: int = 200_000
     #: The time over which full state goes out after a restart.

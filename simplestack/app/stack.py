@@ -170,7 +170,11 @@ class Stack(Service):
         for text in self.settings.xcap:
             try:
                 endpoint = serverFromString(self.reactor, text)
-                site = self.core.xcap.make_site(self.reactor, self.settings.max_connections)
+                site = self.core.xcap.make_site(
+                    self.reactor,
+                    self.settings.max_connections,
+                    self.settings.max_xcap_connections_per_address,
+                )
                 port = _result(endpoint.listen(site))
                 self._sites.append(port)
                 self._roots.append(shown(text, port.getHost()))

@@ -89,9 +89,13 @@ class XCAPService:
         #: AUIDs whose claims have been read from the store.
         self._claimed: set[str] = set()
 
-    def make_site(self, reactor: Any, max_connections: int = 10_000) -> XCAPSite:
+    def make_site(
+        self, reactor: Any, max_connections: int = 10_000, per_address: int = 1_000
+    ) -> XCAPSite:
         """A factory to listen with, which serves nothing else."""
-        return XCAPSite(self.resource, reactor, max_connections=max_connections)
+        return XCAPSite(
+            self.resource, reactor, max_connections=max_connections, per_address=per_address
+        )
 
     def serve(self, exchange: Exchange) -> None:
         """Take a request; exactly one response follows."""

@@ -1,6 +1,7 @@
 """HTTP for XCAP: a resource that mounts in any site, and a site with limits."""
 
 import gzip
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -256,6 +257,8 @@ class _Channel(HTTPChannel):
         self._parts: list[bytes] = []
         #: Whether something of the next request has come.
         self._begun = False
+        #: From where the connection comes; "" where that is no address.
+        self.host = ""
 
     def resetTimeout(self) -> None:
         """Something has come: with the first octet of a request the time for all of it begins."""
@@ -305,10 +308,15 @@ class _Channel(HTTPChannel):
 
     def connectionMade(self) -> None:
         self.site.connections += 1
+        self.site.by_address[self.host] += 1
         super().connectionMade()
 
     def connectionLost(self, reason: Failure = _DONE) -> None:
         self.site.connections -= 1
+        by_address = self.site.by_address
+        by_address[self.host] -= 1
+        if not by_address[self.host]:
+            del by_address[self.host]
         super().connectionLost(reason)
 
 
@@ -339,7 +347,7 @@ class XCAPSite(Site):
 
     A connection is closed when nothing has come for ``timeout`` seconds, or not the whole of a
     request that long after its first octet, and a new one at once while there are
-    ``max_connections``.
+    ``max_connections``, or ``per_address`` from where it comes.
     """
 
     noisy = False
@@ -350,6 +358,7 @@ class XCAPSite(Site):
         reactor: Any,
         *,
         max_connections: int = 10_000,
+        per_address: int = 1_000,
         timeout: float = 60.0,
     ) -> None:
         super().__init__(
@@ -361,7 +370,10 @@ class XCAPSite(Site):
         )
         self.max_body = resource.max_body
         self.max_connections = max_connections
+        self.per_address = per_address
         self.connections = 0
+        #: How many there are from each address.
+        self.by_address: Counter[str] = Counter()
 
     def acceptableProtocols(self) -> list[bytes]:
         """HTTP/1.1 alone is negotiated over TLS."""
@@ -369,9 +381,13 @@ class XCAPSite(Site):
 
     def buildProtocol(self, addr: Any) -> Any:
         """A connection, or None where there are too many."""
-        if self.connections >= self.max_connections:
+        host: str = getattr(addr, "host", "")
+        if self.connections >= self.max_connections or (
+            host and self.by_address[host] >= self.per_address
+        ):
             return None
         channel: Any = _Channel()
+        channel.host = host
         channel.factory = self
         channel.site = self
         channel.requestFactory = self.requestFactory

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet import reactor
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
@@ -21,6 +21,7 @@ from twisted.web.test.requesthelper import DummyChannel
 
 from simplestack.net.http import Exchange, XCAPResource, XCAPSite, send
 
+_HERE = IPv4Address("TCP", "192.0.2.1", 40000)
 CLOSE = "Connection: close"
 Respond = Callable[[int, tuple[tuple[str, str], ...], bytes], None]
 
@@ -28,8 +29,8 @@ Respond = Callable[[int, tuple[tuple[str, str], ...], bytes], None]
 class Wire:
     """A connection to a site."""
 
-    def __init__(self, site: Any) -> None:
-        self.channel = site.buildProtocol(IPv4Address("TCP", "192.0.2.1", 40000))
+    def __init__(self, site: Any, address: Any = _HERE) -> None:
+        self.channel = site.buildProtocol(address)
         self.transport = StringTransport()
         self.channel.makeConnection(self.transport)
 
@@ -40,6 +41,9 @@ class Wire:
         found: bytes = self.transport.value()
         self.transport.clear()
         return found
+
+
+_OF_SITE = ("max_connections", "per_address", "timeout")
 
 
 class Case(SynchronousTestCase):
@@ -59,9 +63,7 @@ class Case(SynchronousTestCase):
 
     def make(self, **options: Any) -> None:
         """Make resource and site anew."""
-        site = {
-            each: options.pop(each) for each in ("max_connections", "timeout") if each in options
-        }
+        site = {each: options.pop(each) for each in _OF_SITE if each in options}
         self.resource = XCAPResource(self.serve, **({"max_body": 100} | options))
         self.site = XCAPSite(self.resource, self.clock, **site)
 
@@ -351,6 +353,20 @@ class LimitTests(Case):
         self.assertIsNone(self.site.buildProtocol(None))
         wires[0].channel.connectionLost()
         self.assertIsNotNone(self.site.buildProtocol(None))
+
+    def test_connections_from_one_address(self) -> None:
+        """Only so many of them come from one address; who has none, as a socket file, counts not."""
+        self.make(max_connections=9, per_address=2)
+        here, there = (IPv4Address("TCP", f"192.0.2.{number}", 1) for number in (1, 2))
+        wires = [Wire(self.site, here) for _ in range(2)]
+        self.assertIsNone(self.site.buildProtocol(here))
+        Wire(self.site, there)
+        for _ in range(3):
+            Wire(self.site, UNIXAddress("/run/xcap"))
+        wires[0].channel.connectionLost()
+        self.assertIsNotNone(self.site.buildProtocol(here))
+        wires[1].channel.connectionLost()
+        self.assertEqual((self.site.connections, len(self.site.by_address)), (4, 2))
 
     def test_silence(self) -> None:
         """A connection on which nothing comes is closed."""
