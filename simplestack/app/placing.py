@@ -89,12 +89,13 @@ class Placing:
     def contact(self, request: Request, aor: str, flow: Flow) -> str:
         """The Contact URI for a dialog about this AOR over this flow.
 
-        A SIPS URI where RFC 3261 §12.1.1 asks for one: the Request-URI or the topmost
-        Record-Route is one.
+        A SIPS URI where RFC 3261 §12.1.1 asks for one: "a SIPS URI in the Request-URI or in the top
+        Record-Route header field value, if there was any, or the Contact header field if there was
+        no Record-Route header field".
         """
-        record_routes = request.headers.get("Record-Route")
+        nearest = request.record_routes if "Record-Route" in request.headers else request.contacts
         secure = request.uri[:5].lower() == "sips:" or (
-            record_routes is not None and request.record_routes[0].uri.scheme == "sips"
+            bool(nearest) and nearest[0].uri.scheme == "sips"
         )
         user, _, domain = aor[aor.find(":") + 1 :].rpartition("@")
         scheme, transport = ("sips", "") if secure else ("sip", f";transport={flow.transport}")

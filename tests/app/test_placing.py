@@ -98,6 +98,17 @@ class PlacingTests(SynchronousTestCase):
         contact = self.placing.contact(asked, BOB, Recorder("tls"))
         self.assertTrue(contact.startswith("sips:"))
 
+    def test_contact_for_sips_contact(self) -> None:
+        """RFC 3261 §12.1.1: SIPS where the Contact is one "if there was no Record-Route header
+        field"; where there is, that alone says what comes next.
+        """
+        asked = request("SUBSCRIBE", BOB, Contact="<sips:alice@192.0.2.9:5061>")
+        contact = self.placing.contact(asked, BOB, Recorder("tls"))
+        self.assertTrue(contact.startswith("sips:"))
+        asked.set("Record-Route", "<sip:proxy.example.com;lr>")
+        contact = self.placing.contact(asked, BOB, Recorder("tls"))
+        self.assertTrue(contact.startswith("sip:"))
+
     def test_domain_of(self) -> None:
         """The domain is what follows the last @."""
         self.assertEqual(domain_of("sip:a%40b@example.com"), "example.com")
