@@ -36,6 +36,12 @@ _LONGEST_PAUSE: Final = 60.0
 #: Seconds before what failed is tried again: at first, and at the most.
 _RETRY: Final = 15.0
 _LONGEST_RETRY: Final = 1800.0
+#: A shorter subscription is not refreshed at its own pace, in seconds.
+_BRIEF: Final = 15.0
+#: What has lasted so long, in seconds, did not fail.
+_LASTING: Final = 60.0
+#: The longest pause that a notifier can ask for.
+_LONGEST_WISH: Final = 86_400.0
 #: Nobody has this resource, by the word of who should.
 _NO_RESOURCE: Final = frozenset({404, 410, 604})
 #: Refusals that another try may overcome, beside 5xx.
@@ -52,8 +58,8 @@ _LIST_TYPES: Final = (RELATED, RLMI_TYPE)
 def resubscribe_after(state: SubscriptionState, endings: int = 1) -> float | None:
     """How many seconds after a termination to subscribe again; None never to (RFC 6665 §4.1.3).
 
-    ``endings`` counts terminations in a row without a NOTIFY of an active subscription between:
-    from the second on even "at once" is after a pause.
+    ``endings`` counts terminations in a row of what did not last: from the second on even "at once"
+    is after a pause, and no pause is shorter than that.
 
     "If a "retry-after" parameter is also present, the client SHOULD wait at least the number of
     seconds specified by that parameter" holds for probation, giveup and unknown reasons; with
@@ -65,7 +71,10 @@ def resubscribe_after(state: SubscriptionState, endings: int = 1) -> float | Non
     pause: float = min(_LONGEST_PAUSE, _PAUSE * 2.0 ** min(endings - 1, 10))
     if reason in _AT_ONCE:
         return 0.0 if endings <= 1 else pause
-    return pause if state.retry_after is None else float(state.retry_after)
+    if state.retry_after is None:
+        return pause
+    wish = min(float(state.retry_after), _LONGEST_WISH)
+    return wish if endings <= 1 else max(wish, pause)
 
 
 class Subscriber:
@@ -76,7 +85,7 @@ class Subscriber:
     what a list says of the resource, ``due`` the time of the next ``next``, None where only an
     event from outside leads on.  What has failed is shown as ``probation`` and tried again after
     a pause that doubles, or after what Retry-After says; what has been refused waits for
-    ``again``.
+    ``again``.  What is granted for less than 15 seconds is asked for after such a pause as well.
 
     One SUBSCRIBE makes one dialog: the first NOTIFY, or the answer, says which.  What is told in parts,
     also of a resource that is a list itself (RFC 4662 §6), is in ``entry`` as a whole.
@@ -84,6 +93,9 @@ class Subscriber:
 
     __slots__ = (
         "_accept",
+        "_began",
+        "_brief",
+        "_briefs",
         "_dialog",
         "_endings",
         "_expires",
@@ -144,6 +156,11 @@ class Subscriber:
         #: Tries in a row that got nowhere; terminations in a row.
         self._failures = 0
         self._endings = 0
+        #: When the SUBSCRIBE was made that makes the dialog.
+        self._began = 0.0
+        #: Whether the last grant was brief, and how many in a row before it were.
+        self._brief = False
+        self._briefs = 0
         #: When it was refused for good.
         self._refused_at: float | None = None
 
@@ -180,9 +197,11 @@ class Subscriber:
             # considers the subscription failed, and cleans up any state" (§4.1.2.4)
             self._failed(now, None)
             return None
+        self._briefs = self._briefs + 1 if self._brief else 0
         if self._dialog is not None and now < self._until:
             self.asked = self._in_dialog(self._dialog, self._expires)
         else:
+            self._began = now
             self.asked = self._initially()
         return self.asked
 
@@ -264,7 +283,7 @@ class Subscriber:
         elif status == 481:
             # "If this refresh fails with 481": the notifier has lost it, and may make a new one.
             self._forget()
-            self._endings += 1
+            self._ended(now)
             self.due = now + (0.0 if self._endings == 1 else self._pause(self._endings))
         elif status in _ENDING:
             self._refused(status, pause, now)
@@ -297,8 +316,13 @@ class Subscriber:
 
     def _granted(self, seconds: float, now: float) -> None:
         self._until = now + seconds
-        # A tenth before its end, or sooner.
-        self.due = now + max(1.0, seconds * (0.9 - 0.1 * self._spread))
+        self._brief = seconds < _BRIEF
+        if self._brief:
+            # It ends, for a notifier that grants no time would be asked all the time.
+            self.due = now + self._pause(self._briefs + 1)
+        else:
+            # A tenth before its end, or sooner.
+            self.due = now + seconds * (0.9 - 0.1 * self._spread)
 
     def _refused(self, status: int, pause: float | None, now: float) -> None:
         if status in _NO_RESOURCE:
@@ -320,6 +344,9 @@ class Subscriber:
         self._refused_at = now
         self.entry = terminated_entry(reason)
         self.due = None
+
+    def _ended(self, now: float) -> None:
+        self._endings = 1 if now - self._began >= _LASTING else self._endings + 1
 
     def _pause(self, failures: int) -> float:
         pause: float = min(_LONGEST_RETRY, _RETRY * 2.0 ** min(failures - 1, 10))
@@ -368,12 +395,11 @@ class Subscriber:
         self._failures = 0
         if state.expires is not None:
             self._granted(state.expires, now)
-        elif now < self._until:
-            self._granted(self._until - now, now)
+        else:
+            self._granted(max(0.0, self._until - now), now)
         if state.state == "pending":
             self.entry = PENDING_ENTRY
             return
-        self._endings = 0
         media_type = notify.content_type
         if known and media_type is not None and media_type.type in TABLES:
             self._take_part(notify, media_type.type, now)
@@ -406,7 +432,7 @@ class Subscriber:
         if self.leaving:
             self.over = True
             return
-        self._endings += 1
+        self._ended(now)
         reason = state.reason or ""
         pause = resubscribe_after(state, self._endings)
         if pause is None:
