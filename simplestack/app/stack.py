@@ -258,6 +258,8 @@ class Stack(Service):
                 self.core.deadlines.set(aor, when)
             else:
                 woken.setdefault(aor)
+        # Of what they have in common each text is to be in memory once.
+        make_room(len(woken))
         if subscribed:
             self.log.info(
                 "{count} users have subscribers, who are told over {window} s",

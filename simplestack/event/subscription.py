@@ -1,7 +1,6 @@
 """Subscriptions: what a SUBSCRIBE, the clock, or a failed NOTIFY makes of them (RFC 6665 §4.2)."""
 
 from collections.abc import Iterable, Mapping
-from sys import intern
 from typing import Final
 
 from simplestack.event.conditional import condition_of
@@ -33,6 +32,7 @@ from simplestack.outcome import Incoming, Outcome
 from simplestack.sip.errors import SIPError
 from simplestack.sip.fields import Event
 from simplestack.sip.grammar import format_params, parse_params
+from simplestack.sip.memory import share
 from simplestack.sip.message import Request, Response
 from simplestack.state import ChangeSet, Removed, ResourceState, Subscription
 from simplestack.transaction.dialog import check_sequence
@@ -161,23 +161,23 @@ class Subscribing:
             request.call_id,
             tag,  # local_tag
             from_.tag or "",  # remote_tag
-            intern(f"<{request.to.uri}>"),  # local_uri
-            intern(f"<{from_.uri}>"),  # remote_uri
+            share(f"<{request.to.uri}>"),  # local_uri
+            share(f"<{from_.uri}>"),  # remote_uri
             target,  # remote_target
             route_set,
-            intern(incoming.contact),  # contact
+            share(incoming.contact),  # contact
             request.cseq.number,  # remote_cseq
             reserved,  # cseq_reserved
             event.id or "",  # event_id
             params_of(event),  # event_params
-            intern(accept),
+            share(accept),
             content_type,
             body,
             now,  # subscribed_at
             now + granted,  # expires_at
             incoming.flow,
             1 if incoming.by_flow else 0,  # by_flow
-            intern((request.get("User-Agent") or "")[:_SHOWN]),  # user_agent
+            share((request.get("User-Agent") or "")[:_SHOWN]),  # user_agent
             ", ".join(request.headers.get("Accept-Encoding", ())),  # accept_encoding
         )
         # What it asks for must be understood.

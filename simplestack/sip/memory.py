@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-__all__ = ["make_room", "remember", "remember_short"]
+__all__ = ["make_room", "remember", "remember_short", "share"]
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -82,6 +82,16 @@ def remember(size: int, each: int = 0) -> Callable[[Callable[[str], T]], Callabl
         return memory.__getitem__
 
     return decorate
+
+
+@remember(16_384, each=2)
+def share(text: str) -> str:
+    """The text itself; the same object for all who say it, so that it is in memory once.
+
+    Strangers choose such texts, so they are not interned: some versions of Python keep for ever
+    what is.
+    """
+    return text
 
 
 def remember_short(

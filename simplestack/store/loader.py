@@ -1,13 +1,13 @@
 """The records that the store has, and what else it answers by reading."""
 
 from collections.abc import Callable, Iterable, Sequence
-from sys import intern
 from typing import Any, ClassVar, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from simplestack.sip.memory import share
 from simplestack.state import Document, Kind, Record, Subscription, fields_of
 from simplestack.store.database import Connection, Database
 from simplestack.store.errors import StoreError, Unreadable
@@ -130,7 +130,7 @@ def _shared(row: Sequence[Any]) -> list[Any]:
     """The row of a subscription whose common texts are in memory once, as when it was made."""
     values = list(row)
     for place in _COMMON:
-        values[place] = intern(values[place])
+        values[place] = share(values[place])
     return values
 
 

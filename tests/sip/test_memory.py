@@ -4,7 +4,7 @@ from sys import getrefcount
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from simplestack.sip.memory import make_room, remember, remember_short
+from simplestack.sip.memory import make_room, remember, remember_short, share
 
 
 class RememberTests(SynchronousTestCase):
@@ -48,6 +48,28 @@ class RememberTests(SynchronousTestCase):
         for number in range(10):
             read(f"sip:other{number}@example.com")
         self.assertEqual(missed(), 40)
+
+
+class ShareTests(SynchronousTestCase):
+    def test_one_object(self) -> None:
+        """Equal texts are one object, whoever says them."""
+        texts = ["".join(("<sip:al", "ice@example.com>")) for _ in range(2)]
+        self.assertIsNot(*texts)
+        self.assertIs(*map(share, texts))
+
+    def test_strangers(self) -> None:
+        """Of texts that nobody has any more only so many are kept, and none that is long."""
+        long = "x" * 513
+        before = getrefcount(long)
+        self.assertIs(share(long), long)
+        self.assertEqual(getrefcount(long), before)
+        text = "".join(("<sip:str", "anger@example.com>"))
+        before = getrefcount(text)
+        share(text)
+        self.assertGreater(getrefcount(text), before)
+        for number in range(2 * 16_384 + 1):
+            share(f"<sip:u{number}@example.com>")
+        self.assertEqual(getrefcount(text), before)
 
 
 class RememberShortTests(SynchronousTestCase):
