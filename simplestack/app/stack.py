@@ -318,7 +318,11 @@ class Stack(Service):
         return refreshed.addCallbacks(self.core.forget, lambda _: None)
 
     def stopService(self) -> Deferred[Any]:
-        """Stop to serve: nothing that survives a restart is ended, what waits is committed."""
+        """Stop to serve: nothing that survives a restart is ended, what waits is committed.
+
+        Its answers leave before the sockets are closed: who gets none repeats a request that was
+        served, and a PUBLISH of that kind has lost its entity-tag.
+        """
         super().stopService()
         for loop in self._loops:
             if loop.running:
@@ -331,8 +335,9 @@ class Stack(Service):
             if wake.active():
                 wake.cancel()
         self._wakes.clear()
-        stopped = gatherResults([self._stop_listening(), self.sources.stop()])
-        return stopped.addBoth(lambda _: self.store.stop())
+        self.network.pause()
+        stopped = gatherResults([self.store.stop(), self.sources.stop()])
+        return stopped.addBoth(lambda _: self._stop_listening())
 
     def _stop_listening(self) -> Deferred[Any]:
         ending = [self.network.stop()]

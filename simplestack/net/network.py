@@ -115,6 +115,12 @@ class Network:
             return fail(ListenError(_explain(self.listen[len(places)], error)))
         return succeed(places)
 
+    def pause(self) -> None:
+        """Take in nothing more, as before ``stop``; what is sent still leaves."""
+        for port in self._ports:
+            port.stopReading()
+        self._around.readers.pause()
+
     def stop(self) -> Deferred[None]:
         """Close what is open; connections get a moment to send what is queued for them."""
         self.clockwork.stop()

@@ -77,6 +77,11 @@ class Readers:
             self._poll.unregister(handle)
         self._rest()
 
+    def pause(self) -> None:
+        """Read nothing more of the connections that there are."""
+        if self._poll is not None:
+            self._reactor.removeReader(self)
+
     def doRead(self) -> None:
         """Have those read that have something to read."""
         for handle, event in self._poll.poll(0, _AT_ONCE):

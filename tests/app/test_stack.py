@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from sqlite3 import connect
 from tempfile import mkdtemp
 from typing import Any, cast
 
@@ -33,6 +34,14 @@ OPTIONS = (
     b"OPTIONS sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1;branch=z9hG4bK%d;rport\r\n"
     b"From: <sip:x@example.com>;tag=1\r\nTo: <sip:example.com>\r\nCall-ID: %d\r\n"
     b"CSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+)
+PUBLISH = (
+    b"PUBLISH sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/%s 127.0.0.1;branch=z9hG4bKp%d;rport\r\n"
+    b"From: <sip:bob@example.com>;tag=1\r\nTo: <sip:bob@example.com>\r\nCall-ID: p%d\r\n"
+    b"P-Asserted-Identity: <sip:bob@example.com>\r\nCSeq: 1 PUBLISH\r\nMax-Forwards: 70\r\n"
+    b"Event: presence\r\nContent-Type: application/pidf+xml\r\nContent-Length: 144\r\n\r\n"
+    b'<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:bob@example.com">'
+    b'<tuple id="t"><status><basic>open</basic></status></tuple></presence>'
 )
 
 
@@ -67,6 +76,31 @@ class StackTests(StackCase):
         await stack.stopService()
         # Its connections have ended with it.
         await stream.ended
+
+    @asynchronous
+    async def test_answers_before_it_ends(self) -> None:
+        """What is committed at the end is answered: a PUBLISH without answer loses its entity-tag."""
+        stack, (udp, tcp) = await self.start(self.settings(trusted_peers=("udp:127.0.0.1",)))
+        CredentialTable(stack.settings.store).put(credential("bob", "example.com"))
+        socket, stream = self.socket(udp), await self.connection(tcp)
+        with connect(stack.settings.store.partition(":///")[2], isolation_level=None) as other:
+            self.addCleanup(other.close)
+            other.execute("BEGIN IMMEDIATE")
+            socket.send(PUBLISH % (b"UDP", 1, 1))
+            stream.send(PUBLISH % (b"TCP", 2, 2))
+            residents = stack.core.residents
+            await self.until(lambda: sum(each.uncommitted for each in residents) == 2)
+            stopped = stack.stopService()
+            # What comes now is for the next process.
+            socket.send(PUBLISH % (b"UDP", 3, 3))
+            other.execute("ROLLBACK")
+        await stopped
+        await stream.ended
+        await self.until(lambda: socket.received)
+        (answer,) = socket.received
+        for each in (answer, stream.received):
+            self.assertTrue(each.startswith(b"SIP/2.0 200 OK"), each)
+            self.assertIn(b"SIP-ETag", each)
 
     @asynchronous
     async def test_child_of_another_service(self) -> None:

@@ -100,6 +100,15 @@ class ReadersTests(SynchronousTestCase):
         self.readers.doRead()
         self.assertEqual((connection.seen, connection.fate), (b"", ["handed back"]))
 
+    def test_pause(self) -> None:
+        """At the end nothing more is read, and connections can end after it."""
+        self.readers.pause()
+        connection = self.connection()
+        self.readers.pause()
+        self.assertEqual(self.reactor.getReaders(), [])
+        self.readers.remove(connection.handle)
+        self.assertEqual(self.readers.fileno(), -1)
+
     def test_last(self) -> None:
         """The reactor has a reader only while there are connections."""
         first, second = self.connection(), self.connection()
