@@ -76,6 +76,7 @@ class Network:
         self._ports: list[Any] = []
         self._streams: list[ListenSpec] = []
         self._tls: list[ServerTLS] = []
+        self._readers = Readers(reactor)
         self._around = Surroundings(
             layer,
             self.clockwork,
@@ -83,7 +84,7 @@ class Network:
             self.connections,
             self._sent_by,
             message_limits,
-            Readers(reactor),
+            self._readers,
         )
         self._dialing = Dialing(reactor, self._around, self._client_context)
         self._ways = Ways(
@@ -119,7 +120,7 @@ class Network:
         """Take in nothing more, as before ``stop``; what is sent still leaves."""
         for port in self._ports:
             port.stopReading()
-        self._around.readers.pause()
+        self._readers.pause()
 
     def stop(self) -> Deferred[None]:
         """Close what is open; connections get a moment to send what is queued for them."""
