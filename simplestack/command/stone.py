@@ -3,7 +3,9 @@
 import argparse
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import inf
@@ -91,7 +93,7 @@ def _add_configuration(sub: argparse.ArgumentParser) -> None:
                 group.add_argument(option, action=argparse.BooleanOptionalAction, **place)
             elif kind is list:
                 each = float if field.name == "rates" else str
-                group.add_argument(option, nargs="+", type=each, metavar="X", **place)
+                group.add_argument(option, nargs="*", type=each, metavar="X", **place)
             else:
                 group.add_argument(option, type=kind, metavar=kind.__name__.upper(), **place)
 
@@ -140,6 +142,11 @@ def _run(options: argparse.Namespace) -> None:
     load = configuration.load
     search: Search | None = None
     if options.action == "find":
+        if load.rates:
+            raise ConfigurationError(
+                "load.rates: find chooses its rates itself, from load.rate on; an empty --rates "
+                "leaves out those of a file"
+            )
         if not 0 < options.success <= 100:
             raise ConfigurationError(f"--success: {options.success:g} is no percentage")
         if options.p99 is not None and not 0 < options.p99 < inf:
@@ -157,7 +164,7 @@ def _run(options: argparse.Namespace) -> None:
             f"  {TOKEN}={token} simplestack stone handler --controller {address}\n"
         )
 
-    with Progress(configuration.server.watch) as progress:
+    with _ending(), Progress(configuration.server.watch) as progress:
         calibration = None
         if configuration.generator.calibrate and not configuration.generator.remote:
             calibration = calibrate(configuration, progress.tick)
@@ -191,6 +198,26 @@ def _run(options: argparse.Namespace) -> None:
         _write(configuration.report.html, page([result]))
     if interrupted:
         raise interrupted
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    """Take what ends other programs as Ctrl-C, after which results are kept and the server is left clean."""
+
+    def end(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            # What nohup ignores stays so.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, usual in before.items():
+            signal.signal(number, usual)
 
 
 def _write(name: str, text: str) -> None:

@@ -72,7 +72,11 @@ def paired(
 
 def compared(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     """The lines of a comparison."""
-    lines = [f"A: {a['title']}, {a['date']}", f"B: {b['title']}, {b['date']}"]
+    lines = []
+    for name, value in (("A", a), ("B", b)):
+        lines.append(f"{name}: {value['title']}, {value['date']}")
+        if value.get("interrupted"):
+            lines.append(f"{name}: cut short: {value['interrupted']}")
     for steps in paired(a["steps"], b["steps"]):
         rows = [["", "A", "B", "B to A"], *rows_of(list(steps))]
         widths = [max(len(row[at]) for row in rows) for at in range(4)]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from simplestack import __version__
 from simplestack.stone.child import child
 from simplestack.stone.configuration import Configuration
 from simplestack.stone.errors import StoneError
@@ -28,19 +29,30 @@ from simplestack.stone.tally import (
 
 __all__ = ["Controller", "Step", "workers"]
 
-#: Seconds that processes have to come, and to do what takes no time.
+#: Seconds that processes of our own have to come, and others to say who they are.
 _PATIENCE = 30.0
+#: Seconds without a sign of life after which a process hangs, or its machine does; a sign comes
+#: every half second.
+_SILENCE = 10.0
+#: Seconds in which a run that was cut short takes back what it has left at the server.
+_PARTING = 10.0
 _LONGEST_LINE = 256 << 20
+#: The same, and how many there are, of those who have not said who they are.
+_LONGEST_HELLO = 4096
+_STRANGERS = 512
 _LEAD = 0.25
 
 
 class _Peer:
     """A loader or handler, as the controller knows it."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, where: str) -> None:
         self.connection = connection
+        # One that takes nothing any more hangs.
+        connection.settimeout(_SILENCE)
         self.role = ""
-        self.where = str(connection.getpeername()[0])
+        self.where = where
+        self.came = time.monotonic()
         self.offset = 0.0
         self.number = 0
         self.progress: dict[str, Any] = {}
@@ -64,13 +76,13 @@ class _Peer:
         if not chunk:
             raise StoneError(f"a {self.role or 'process'} at {self.where} has ended")
         self._in += chunk
-        if len(self._in) > _LONGEST_LINE:
+        if len(self._in) > (_LONGEST_LINE if self.role else _LONGEST_HELLO):
             raise StoneError(f"a process at {self.where} says too much at once")
         *lines, rest = bytes(self._in).split(b"\n")
         self._in = bytearray(rest)
         try:
             return [json.loads(line) for line in lines]
-        except ValueError:
+        except (ValueError, RecursionError):
             raise StoneError(f"what a process at {self.where} says is no JSON") from None
 
 
@@ -104,6 +116,8 @@ class Controller:
         self.peers: list[_Peer] = []
         #: What is going on, for the display.
         self.stage = "waiting for loaders and handlers"
+        #: Whether something may have been left at the server.
+        self.touched = False
         self.tick = tick
         self._alive = alive
         self._listener = listener
@@ -136,10 +150,7 @@ class Controller:
             self._alive()
             for key, _ in self._selector.select(0.1):
                 if key.fileobj is self._listener:
-                    connection, _ = self._listener.accept()
-                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    waiting[connection] = _Peer(connection)
-                    self._selector.register(connection, selectors.EVENT_READ)
+                    self._accept(waiting)
                     continue
                 known = [*waiting.values(), *self.peers]
                 peer = next(each for each in known if each.connection is key.fileobj)
@@ -148,14 +159,17 @@ class Controller:
                 else:
                     # It has nothing to say yet, but may have ended.
                     peer.read()
+            for peer in list(waiting.values()):
+                if time.monotonic() - peer.came > _PATIENCE:
+                    del waiting[peer.connection]
+                    self._refuse(peer, "nobody said who is there")
         for late in list(waiting.values()):
             del waiting[late.connection]
             self._refuse(late, "there are enough already")
         # Who comes later finds nobody.
         self._selector.unregister(self._listener)
         self._listener.close()
-        for peer in self.peers:
-            peer.offset = self._offset(peer)
+        self._set_clocks()
         run = secrets.token_hex(3)
         for role in wanted:
             same = [peer for peer in self.peers if peer.role == role]
@@ -175,6 +189,20 @@ class Controller:
             self.peers, "configured", _PATIENCE + self.configuration.load.presentities / 500
         )
 
+    def _accept(self, waiting: dict[socket.socket, _Peer]) -> None:
+        try:
+            connection, address = self._listener.accept()
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            # Who has gone again.
+            return
+        self._selector.register(connection, selectors.EVENT_READ)
+        peer = _Peer(connection, str(address[0]))
+        if len(waiting) < _STRANGERS:
+            waiting[connection] = peer
+        else:
+            self._refuse(peer, "too many have not said who they are")
+
     def _welcome(
         self, peer: _Peer, wanted: dict[str, int], waiting: dict[socket.socket, _Peer]
     ) -> None:
@@ -188,8 +216,12 @@ class Controller:
         first: Any = said[0]
         hello = first if isinstance(first, dict) else {}
         role, token = str(hello.get("hello")), str(hello.get("token"))
-        if not hmac.compare_digest(token.encode(), self.token.encode()):
+        known = self.token.encode("utf-8", "replace")
+        version = hello.get("version")
+        if not hmac.compare_digest(token.encode("utf-8", "replace"), known):
             self._refuse(peer, "the token is another")
+        elif version != __version__:
+            self._refuse(peer, f"it is simplestack {__version__}, not {version}")
         elif sum(each.role == role for each in self.peers) >= wanted.get(role, 0):
             self._refuse(peer, "there are enough already")
         else:
@@ -202,33 +234,42 @@ class Controller:
         self._selector.unregister(peer.connection)
         peer.connection.close()
 
+    def _set_clocks(self) -> None:
+        """Learn how clocks elsewhere stand to ours now: they run apart in time."""
+        if self.configuration.generator.remote:
+            for peer in self.peers:
+                peer.offset = self._offset(peer)
+
     def _offset(self, peer: _Peer) -> float:
         """What our clock is ahead of theirs: the answer that took the least time says it."""
         best, offset = float("inf"), 0.0
         for _ in range(10):
             asked = time.monotonic()
             peer.say({"clock": True})
-            theirs = float(self._await([peer], "clock", _PATIENCE)[0])
+            theirs = float(self._await([peer], "clock")[0])
             answered = time.monotonic()
             if answered - asked < best:
                 best = answered - asked
                 offset = (asked + answered) / 2 - theirs
         return offset
 
-    def _await(self, peers: list[_Peer], what: str, patience: float) -> list[Any]:
-        """What each of them says of it; they have so many seconds since anything was heard."""
+    def _await(self, peers: list[_Peer], what: str, patience: float | None = None) -> list[Any]:
+        """What each of them says of it.
+
+        Raises StoneError where one says nothing for so many seconds, or has ended.
+        """
+        patience = _SILENCE if patience is None else patience
         found: dict[int, Any] = {}
-        end = time.monotonic() + patience
+        silent = {id(peer): 0.0 for peer in peers}
+        then = time.monotonic()
         while len(found) < len(peers):
-            if time.monotonic() > end:
-                raise StoneError(f"a process does not answer ({what})")
             self.tick(self)
             for key, _ in self._selector.select(0.1):
                 peer = next((each for each in self.peers if each.connection is key.fileobj), None)
                 if peer is None:
                     continue
-                for message in peer.read():
-                    end = time.monotonic() + patience
+                silent[id(peer)] = 0.0
+                for message in self._heard(peer):
                     if "failed" in message:
                         raise StoneError(str(message["failed"]))
                     if "progress" in message:
@@ -238,7 +279,31 @@ class Controller:
                         self.stage = f"preparing: {KINDS[kind]} {done} of {count}"
                     if what in message:
                         found[id(peer)] = message[what]
+            now = time.monotonic()
+            for peer in peers:
+                # Where we were stopped ourselves, what they have said meanwhile is read first.
+                silent[id(peer)] += min(now - then, 0.5)
+                if id(peer) not in found and silent[id(peer)] > patience:
+                    self._lose(peer)
+                    raise StoneError(
+                        f"a {peer.role} at {peer.where} has said nothing for {patience:g} s ({what})"
+                    )
+            then = now
         return [found[id(peer)] for peer in peers]
+
+    def _heard(self, peer: _Peer) -> list[dict[str, Any]]:
+        try:
+            return peer.read()
+        except StoneError:
+            self._lose(peer)
+            raise
+
+    def _lose(self, peer: _Peer) -> None:
+        """Go on without one who has ended, or hangs."""
+        if peer in self.peers:
+            self.peers.remove(peer)
+            self._selector.unregister(peer.connection)
+            peer.connection.close()
 
     def _of_role(self, role: str) -> list[_Peer]:
         return [peer for peer in self.peers if peer.role == role]
@@ -253,12 +318,13 @@ class Controller:
         made = 0
         for kind in SCENARIOS[self.configuration.load.scenario].prepared:
             self.stage = f"preparing: {KINDS[kind]}"
+            self.touched = True
             if kind == SUBSCRIBE:
                 before_subscriptions()
             peers = self._of_role(role_of(kind))
             for peer in peers:
                 peer.say({"prepare": kind})
-            results = self._await(peers, "prepared", _PATIENCE)
+            results = self._await(peers, "prepared")
             done, count = (sum(each[name] for each in results) for name in ("done", "count"))
             if done < count * 0.99:
                 raise StoneError(
@@ -280,13 +346,44 @@ class Controller:
         peers = self._of_role("handler")
         for peer in peers:
             peer.say({"prepare": UNSUBSCRIBE})
-        self._await(peers, "prepared", _PATIENCE)
+        self._await(peers, "prepared")
 
-    def clean(self) -> None:
-        """Take back what was registered, published and subscribed to, as far as that goes.
+    def recover(self) -> None:
+        """After a step that was too much: wait until all is answered, and make good what was lost.
 
-        Raises StoneError where nothing of it does.
+        Loaders first: what watchers are shown is there then.
         """
+        self.stage = "waiting for the server to recover"
+        for role in ("loader", "handler"):
+            peers = self._of_role(role)
+            for peer in peers:
+                peer.say({"recover": True})
+            self._await(peers, "recovered")
+
+    def rescue(self) -> str:
+        """After a run that was cut short: take back what there is time for; what is left, in words."""
+        if not self.touched:
+            return ""
+        self.stage = "leaving off"
+        left = 0
+        try:
+            for peer in list(self.peers):
+                try:
+                    peer.say({"stop": True})
+                except StoneError:
+                    self._lose(peer)
+            self._await(list(self.peers), "stopped")
+            left = self.clean(_PARTING)
+        except StoneError as error:
+            return f"; what it has left at the server stays until it expires: {error}"
+        return f"; {left} of what it has left at the server stay until they expire" if left else ""
+
+    def clean(self, within: float | None = None) -> int:
+        """Take back what was registered, published and subscribed to; how many could not be.
+
+        Nothing is begun after so many seconds.  Raises StoneError where nothing can be taken back.
+        """
+        end = None if within is None else time.monotonic() + within
         prepared = SCENARIOS[self.configuration.load.scenario].prepared
         kinds = [UNSUBSCRIBE, UNPUBLISH] + ([UNREGISTER] if REGISTER in prepared else [])
         results: list[dict[str, Any]] = []
@@ -294,11 +391,14 @@ class Controller:
             self.stage = f"cleaning up: {KINDS[kind]}"
             peers = self._of_role(role_of(kind))
             for peer in peers:
-                peer.say({"prepare": kind})
-            results += self._await(peers, "prepared", _PATIENCE)
+                rest = None if end is None else max(end - time.monotonic(), 0.0)
+                peer.say({"prepare": kind, "within": rest})
+            results += self._await(peers, "prepared")
         done, count = (sum(each[name] for each in results) for name in ("done", "count"))
         if count and not done:
+            self.touched = False
             raise StoneError(f"cleaning up: {count} of {count} failed: {_most(results)}")
+        return int(count - done)
 
     def step(
         self,
@@ -309,6 +409,7 @@ class Controller:
         """Have a step done; ``at_begin`` and ``at_end`` are called when counting does."""
         load = self.configuration.load
         scenario = SCENARIOS[load.scenario]
+        self._set_clocks()
         at = time.monotonic() + _LEAD
         step.begin, step.end = at + step.warm, at + step.warm + step.length
         self.stage = f"{load.scenario} at {step.rate:g} per second"
@@ -319,6 +420,7 @@ class Controller:
                 {
                     "step": {
                         "at": at,
+                        "offset": peer.offset,
                         "warm": step.warm,
                         "length": step.length,
                         "outage": scenario.outage,
@@ -340,20 +442,20 @@ class Controller:
 
         self.tick = tick
         try:
-            step.finished = self._await(
-                self.peers, "finished", _PATIENCE + load.limit + step.warm + step.length
-            )
+            step.finished = self._await(self.peers, "finished")
         finally:
             self.tick = usual
         for _, call in moments:
             call()
         final: dict[str, int] = {}
+        uncounted: dict[str, int] = {}
         for finished in step.finished:
             final |= finished["final"]
+            uncounted |= finished["uncounted"]
         handlers = self._of_role("handler")
         for peer in handlers:
-            peer.say({"settle": {"final": final}})
-        settled = self._await(handlers, "settled", _PATIENCE + load.limit)
+            peer.say({"settle": {"final": final, "uncounted": uncounted}})
+        settled = self._await(handlers, "settled")
         step.tallies = [each["tally"] for each in step.finished if each["tally"]] + settled
         return step
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = ["ConfigurationError", "InterruptedRunError", "StoneError"]
+__all__ = ["ConfigurationError", "InterruptedRunError", "ServerGoneError", "StoneError"]
 
 
 class StoneError(Exception):
@@ -15,6 +15,10 @@ class InterruptedRunError(StoneError):
     def __init__(self, result: dict[str, Any], why: str = "interrupted") -> None:
         super().__init__(why)
         self.result = result
+
+
+class ServerGoneError(StoneError):
+    """The server under test is there no more: there is nothing to take back."""
 
 
 class ConfigurationError(StoneError):

@@ -29,6 +29,8 @@ __all__ = ["Engine"]
 #: RFC 3261 §17.1.2.1: seconds before the first retransmission; doubled three times, up to T2.
 _T1: Final = 0.5
 _DOUBLED: Final = 3
+#: Seconds until a user gives a request up (Timer F), who does nothing else meanwhile.
+_TIMER_F: Final = 64 * _T1
 
 
 def _why(link: Link | None) -> str:
@@ -67,7 +69,11 @@ class Engine:
         self.counting = False
         self.done = 0
         self.failed = 0
-        self._again: list[deque[tuple[float, Request]]] = [deque() for _ in range(_DOUBLED + 1)]
+        #: Requests under way that have failed for being late, and when each is given up.
+        self.lapsed = 0
+        self._lapsed: deque[tuple[float, bytes]] = deque()
+        #: When to send again, and the branch: a request with credentials is another transaction.
+        self._again: list[deque[tuple[float, bytes]]] = [deque() for _ in range(_DOUBLED + 1)]
         self._deadlines: deque[Request] = deque()
 
     # -- requests ------------------------------------------------------------------------------
@@ -84,6 +90,9 @@ class Engine:
             if not self.publishing:
                 return False
             request.presentity = self.publishing.popleft()
+            if kind != PUBLISH and not request.presentity.entity_tag:
+                # There is nothing to refresh, or to take back.
+                request.kind = kind = PUBLISH
         elif kind == SUBSCRIBE:
             if not self.fresh:
                 return False
@@ -109,6 +118,10 @@ class Engine:
     def moment(self, when: float) -> int:
         """A time of our clock in microseconds of the controller's."""
         return int((when + self.offset) * 1000000.0 + 0.5)
+
+    def awaited(self) -> int:
+        """How many requests have an answer to come in time."""
+        return len(self.pending) - self.lapsed
 
     def free(self, kind: int) -> int:
         """How many could begin an operation of this kind now."""
@@ -138,8 +151,7 @@ class Engine:
                 presentity.join(link)
             if kind <= UNREGISTER:
                 data = presentity.register.write(branch, kind == UNREGISTER)
-            elif kind == PUBLISH or not presentity.entity_tag:
-                request.kind = kind = PUBLISH
+            elif kind == PUBLISH:
                 request.serial = presentity.serial + 1
                 data = presentity.publish.write(
                     branch,
@@ -179,7 +191,7 @@ class Engine:
             self.tally.octets_out += len(data)
         link.send(data)
         if not self.wire.reliable:
-            self._again[0].append((time.monotonic() + _T1, request))
+            self._again[0].append((time.monotonic() + _T1, branch))
 
     def link(self, slot: int) -> Link:
         """The link of a slot; one that was lost is opened again.
@@ -189,7 +201,7 @@ class Engine:
         link = self.links[slot]
         if not link.open:
             link = self.wire.open()
-            if not self.away:
+            if not self.away and self._measured(time.monotonic()):
                 self.tally.error("connection: lost", _why(self.links[slot]))
             self.opened.append(link)
             self.links[slot] = link
@@ -212,15 +224,16 @@ class Engine:
         level = 0
         for waiting in self._again:
             while waiting and waiting[0][0] <= now:
-                _, request = waiting.popleft()
-                if self.pending.get(request.branch) is not request:
+                branch = waiting.popleft()[1]
+                again = self.pending.get(branch)
+                if again is None:
                     continue
-                if request.counted:
+                if again.counted:
                     self.tally.retransmitted += 1
-                if request.link is not None:
-                    request.link.send(request.data)
+                if again.link is not None:
+                    again.link.send(again.data)
                 following = min(level + 1, _DOUBLED)
-                self._again[following].append((now + _T1 * (1 << following), request))
+                self._again[following].append((now + _T1 * (1 << following), branch))
             level += 1
         deadlines = self._deadlines
         over = now - self.limit
@@ -231,8 +244,20 @@ class Engine:
                 break
             deadlines.popleft()
             if waiting_still:
-                del self.pending[request.branch]
-                self._refused(request, "no answer", _why(request.link))
+                self._failed(request, "no answer", _why(request.link))
+                if request.link is None or request.link.open:
+                    # It may be answered still, and its user does not know what has become of it.
+                    request.lapsed = True
+                    self.lapsed += 1
+                    self._lapsed.append((request.due + _TIMER_F, request.branch))
+                else:
+                    del self.pending[request.branch]
+                    self._release(request)
+        while self._lapsed and self._lapsed[0][0] <= now:
+            given_up = self.pending.pop(self._lapsed.popleft()[1], None)
+            if given_up is not None:
+                self.lapsed -= 1
+                self._release(given_up)
 
     def wakeup(self) -> float:
         """When ``advance`` has something to do."""
@@ -276,6 +301,8 @@ class Engine:
         if self.counting:
             self.tally.count(METHODS[kind] + (" 2xx" if status[:1] == b"2" else " other"))
         del self.pending[request.branch]
+        if request.lapsed:
+            self.lapsed -= 1
         if status[:1] != b"2":
             self._challenged(request, status, data)
             return
@@ -294,6 +321,8 @@ class Engine:
                         presentity.entity_tag = b"".join(values_of(data, b"SIP-ETag"))
                 if kind == PUBLISH:
                     presentity.serial = request.serial
+                    if not request.counted:
+                        presentity.uncounted = request.serial
                 self.publishing.append(presentity)
             else:
                 self.registering.append(presentity)
@@ -306,6 +335,8 @@ class Engine:
             at = data.find(b'nextnonce="')
             if at >= 0:
                 credentials.adopt(data[at + 11 : data.find(b'"', at + 11)].decode())
+        if request.lapsed:
+            return
         self.done += 1
         if request.counted:
             self.tally.succeeded[kind] += 1
@@ -341,7 +372,8 @@ class Engine:
         elif dialog is not None:
             credentials = dialog.watcher.credentials
         if (
-            (status == b"401" or status == b"407")
+            not request.lapsed
+            and (status == b"401" or status == b"407")
             and request.challenges < 2
             and (credentials is not None and credentials.answers)
         ):
@@ -357,14 +389,24 @@ class Engine:
             return
         if presentity is not None and status == b"412":
             presentity.entity_tag = b""
+        if request.lapsed:
+            self._release(request)
+            return
         line = data.partition(b"\r\n")[0][8:].decode("utf-8", "replace")
         warning = b"".join(values_of(data, b"Warning")).decode("utf-8", "replace")
         self._refused(request, line, warning)
 
     def _refused(self, request: Request, why: str, more: str = "") -> None:
+        self._failed(request, why, more)
+        self._release(request)
+
+    def _failed(self, request: Request, why: str, more: str) -> None:
         self.failed += 1
         if request.counted:
             self.tally.error(f"{METHODS[request.kind]}: {why}", more)
+
+    def _release(self, request: Request) -> None:
+        """Let the user of a request that has failed do something else."""
         if request.presentity is not None:
             if request.kind <= UNREGISTER:
                 self.registering.append(request.presentity)
@@ -426,6 +468,8 @@ class Engine:
             tally.octets_out += len(answer)
         number = int(data[sequence + 8 : data.find(b" ", sequence + 8)])
         if number <= dialog.cseq:
+            if not self._measured(now):
+                return
             if number == dialog.cseq:
                 tally.repeated += 1
             else:
@@ -433,10 +477,13 @@ class Engine:
             return
         if dialog.cseq < 0 and dialog.counted:
             if data.find(b"\r\nSubscription-State: pending") < 0:
-                tally.first.note(int((now - dialog.due) * 1000000.0))
+                took = int((now - dialog.due) * 1000000.0)
+                tally.first.note(took)
+                if took > self.limit * 1000000.0:
+                    tally.first_late += 1
             else:
                 tally.withheld += 1
-        elif dialog.cseq >= 0:
+        elif dialog.cseq >= 0 and number > dialog.cseq + 1 and self._measured(now):
             tally.gaps += number - dialog.cseq - 1
         dialog.cseq = number
         at = data.find(self.mark)
@@ -476,6 +523,10 @@ class Engine:
             for each in range(min(skipped, 1000)):
                 self._timed(before + (due - before) * (each + 1) // (skipped + 1), now, True)
 
+    def _measured(self, now: float) -> bool:
+        """Whether what happens now counts, or belongs to the warm-up."""
+        return self.moment(now) >= self.begin
+
     def _timed(self, due: int, now: float, superseded: bool) -> None:
         if not self.begin <= due < self.end:
             return
@@ -491,6 +542,10 @@ class Engine:
 
     def _terminated(self, dialog: Dialog, data: bytes) -> None:
         state = b"".join(values_of(data, b"Subscription-State"))
-        if b"reason=timeout" not in state and dialog.state == 1:
+        if (
+            b"reason=timeout" not in state
+            and dialog.state == 1
+            and self._measured(time.monotonic())
+        ):
             self.tally.error(f"NOTIFY: {state.decode('utf-8', 'replace')}")
         dialog.state = 2

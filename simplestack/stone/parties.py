@@ -23,6 +23,7 @@ class Presentity:
         "register",
         "serial",
         "slot",
+        "uncounted",
     )
 
     def __init__(
@@ -44,8 +45,9 @@ class Presentity:
         #: Which of the process's links it uses.
         self.slot = slot
         self.entity_tag = b""
-        #: Of the last change that was accepted.
+        #: Of the last change that was accepted, and of the last one before what is measured.
         self.serial = 0
+        self.uncounted = 0
         self.join(link)
 
     def join(self, link: Link) -> None:
@@ -157,7 +159,7 @@ class Request:
         "dialog",
         "due",
         "kind",
-        "level",
+        "lapsed",
         "link",
         "moment",
         "presentity",
@@ -174,8 +176,8 @@ class Request:
         self.data = b""
         self.serial = 0
         self.challenges = 0
-        #: How often it was sent again.
-        self.level = 0
+        #: Whether it has failed for being late, and may be answered still.
+        self.lapsed = False
         self.presentity: Presentity | None = None
         self.dialog: Dialog | None = None
         self.link: Link | None = None

@@ -16,14 +16,18 @@ def unshown(dialogs: dict[bytes, Dialog]) -> int:
 
 
 def untold(dialogs: dict[bytes, Dialog], final: dict[int, int]) -> bool:
-    """Whether something that was published may still be told.
+    """Whether something that was published, or the state at the start, may still be told.
 
     ``final`` are the last serial numbers by presentity.
     """
     for dialog in dialogs.values():
-        if dialog.state == 2 or dialog.cseq < 0:
+        if dialog.state == 2:
             continue
-        if dialog.presentity >= 0:
+        if dialog.cseq < 0:
+            if dialog.state == 1:
+                # Every subscription is told its state (RFC 6665 §4.2.1.2).
+                return True
+        elif dialog.presentity >= 0:
             if 0 <= dialog.last < final.get(dialog.presentity, 0):
                 return True
         else:
@@ -33,19 +37,24 @@ def untold(dialogs: dict[bytes, Dialog], final: dict[int, int]) -> bool:
     return False
 
 
-def count_missing(dialogs: dict[bytes, Dialog], final: dict[int, int], tally: Tally) -> None:
-    """Count what was published but never told, once nothing is under way any more."""
+def count_missing(
+    dialogs: dict[bytes, Dialog], final: dict[int, int], uncounted: dict[int, int], tally: Tally
+) -> None:
+    """Count what was published but never told, once nothing is under way any more.
+
+    ``uncounted`` are the last serial numbers of the warm-up.
+    """
     for dialog in dialogs.values():
         if dialog.state == 2 or dialog.cseq < 0:
             continue
         if dialog.presentity >= 0:
             serial = final.get(dialog.presentity, 0)
             if dialog.last >= 0 and serial > dialog.last:
-                tally.missing += serial - dialog.last
+                tally.missing += serial - max(dialog.last, uncounted.get(dialog.presentity, 0))
                 dialog.last = serial
         else:
             for presentity, (last, moment) in list(dialog.table.items()):
                 serial = final.get(presentity, 0)
                 if serial > last:
-                    tally.missing += serial - last
+                    tally.missing += serial - max(last, uncounted.get(presentity, 0))
                     dialog.table[presentity] = (serial, moment)

@@ -8,7 +8,12 @@ from typing import Any
 
 from simplestack.stone.configuration import Configuration
 from simplestack.stone.controller import Controller, Step, workers
-from simplestack.stone.errors import ConfigurationError, InterruptedRunError, StoneError
+from simplestack.stone.errors import (
+    ConfigurationError,
+    InterruptedRunError,
+    ServerGoneError,
+    StoneError,
+)
 from simplestack.stone.population import watchers_of
 from simplestack.stone.processes import Processes, Usage, machine_busy, machine_said
 from simplestack.stone.results import Sample, silent, step_result
@@ -20,6 +25,8 @@ __all__ = ["FORMAT", "Run", "most_of", "rates_of", "run"]
 
 #: The number of the layout of results.
 FORMAT = 1
+#: The success of a step after which nothing must be made good for the next one.
+_WHOLE = 0.999
 
 
 def most_of(configuration: Configuration) -> float:
@@ -90,6 +97,9 @@ class Run:
         """A step at this rate; its result, which is kept, too."""
         load = self.configuration.load
         outage = SCENARIOS[load.scenario].outage
+        last = self.steps[-1] if self.steps else None
+        if last and last["success"] < _WHOLE and not silent(last):
+            self.controller.recover()
         if self.steps and SCENARIOS[load.scenario].kinds == (SUBSCRIBE,):
             self.controller.release()
         length = load.presentities / rate if outage else load.length
@@ -108,13 +118,15 @@ class Run:
     def check_server(self) -> None:
         """Raise StoneError where the server is gone: what follows would tell nothing of it."""
         for name in self.watched.ended():
-            raise StoneError(f"server.watch: {name} has ended")
+            raise ServerGoneError(f"server.watch: {name} has ended")
         # One that is silent for a step may be that late.
         if len(self.steps) > 1 and all(silent(step) for step in self.steps[-2:]):
-            raise StoneError("nothing was answered in two steps: the server is gone")
+            raise ServerGoneError("nothing was answered in two steps: the server is gone")
 
-    def result(self, calibration: dict[str, Any] | None) -> dict[str, Any]:
-        """All that is known."""
+    def result(
+        self, calibration: dict[str, Any] | None, interrupted: str | None = None
+    ) -> dict[str, Any]:
+        """All that is known; ``interrupted`` says why it is not all that was asked for."""
         values = self.configuration.values()
         values["users"]["password"] = values["generator"]["token"] = ""
         # A server that has served others before may take what those left.
@@ -130,7 +142,16 @@ class Run:
             "memory_per_subscription": each,
             "steps": self.steps,
             "knee": None,
+            "interrupted": interrupted,
         }
+
+
+def _rescued(controller: Controller) -> str:
+    """What is left at the server; somebody who interrupts twice does not wait for it."""
+    try:
+        return controller.rescue()
+    except KeyboardInterrupt:
+        return "; what it has left at the server stays until it expires"
 
 
 def run(
@@ -142,8 +163,7 @@ def run(
     waiting: Callable[[str, str], None] = lambda address, token: None,
     calibration: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Run it; what it has shown.  Raises StoneError; InterruptedRunError after Ctrl-C, and where it
-    could not go on after some steps.
+    """Run it; what it has shown.  Raises InterruptedRunError after Ctrl-C, and where it could not go on.
 
     ``rates`` chooses the next rate by what the run has shown; else those of the configuration.
     """
@@ -162,12 +182,13 @@ def run(
                     made.check_server()
                 if generator.clean:
                     controller.clean()
-            except KeyboardInterrupt:
-                raise InterruptedRunError(made.result(calibration)) from None
-            except StoneError as error:
-                if not made.steps:
-                    raise
-                raise InterruptedRunError(made.result(calibration), str(error)) from None
+            except ConfigurationError:
+                raise
+            except (KeyboardInterrupt, StoneError) as error:
+                why = str(error) if isinstance(error, StoneError) else "interrupted"
+                if generator.clean and not isinstance(error, ServerGoneError):
+                    why += _rescued(controller)
+                raise InterruptedRunError(made.result(calibration, why), why) from None
             return made.result(calibration)
         finally:
             controller.close()

@@ -72,6 +72,7 @@ class Tally:
         "challenged",
         "errors",
         "first",
+        "first_late",
         "gaps",
         "lag",
         "late",
@@ -107,6 +108,8 @@ class Tally:
         self.notify = Counts()
         #: From the scheduled SUBSCRIBE to the first NOTIFY of its dialog.
         self.first = Counts()
+        #: Those of them that came after the limit.
+        self.first_late = 0
         #: First NOTIFYs that say "pending": nobody has allowed the watcher (RFC 3856 §6.6).
         self.withheld = 0
         #: How late requests left for want of time of the generator.
@@ -156,6 +159,7 @@ class Tally:
             },
             "notify": self.notify.encoded(),
             "first": self.first.encoded(),
+            "first_late": self.first_late,
             "lag": self.lag.encoded(),
             "notified": self.notified,
             "superseded": self.superseded,

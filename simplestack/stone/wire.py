@@ -324,6 +324,10 @@ class Wire:
         link.shake()
         return link
 
+    def fileno(self) -> int:
+        """The handle that is ready when something has come (select)."""
+        return self._poll.fileno()
+
     def keep_session(self, link: Link) -> None:
         """Resume the session of this link where others are opened."""
         if isinstance(link.socket, ssl.SSLSocket) and link.open:

@@ -10,6 +10,7 @@ from collections import deque
 from random import Random
 from typing import Any
 
+from simplestack import __version__
 from simplestack.stone.configuration import Configuration, from_values
 from simplestack.stone.credentials import Credentials
 from simplestack.stone.errors import StoneError
@@ -17,9 +18,10 @@ from simplestack.stone.lean import Engine
 from simplestack.stone.parties import Dialog, Presentity, Watcher
 from simplestack.stone.population import pairs, watcher_number
 from simplestack.stone.reckoning import count_missing, unshown, untold
+from simplestack.stone.scenarios import SCENARIOS
 from simplestack.stone.schedule import Source, moments
 from simplestack.stone.surroundings import own_bodies
-from simplestack.stone.tally import KINDS, SUBSCRIBE, UNPUBLISH, Tally
+from simplestack.stone.tally import KINDS, PUBLISH, RESUBSCRIBE, SUBSCRIBE, UNPUBLISH, Tally
 from simplestack.stone.templates import Body
 from simplestack.stone.wire import Wire
 
@@ -27,6 +29,10 @@ __all__ = ["Worker", "list_of"]
 
 #: Seconds between two looks at what the controller says.
 _LOOK = 0.01
+#: Seconds between two signs of life while there is something to do.
+_SIGN = 0.5
+#: Seconds that answers are waited for by somebody who is told to leave off.
+_PARTING = 5.0
 #: Requests that begin before what has come is read.
 _BURST = 32
 _PLAIN = b"Accept: application/pidf+xml\r\n"
@@ -60,6 +66,10 @@ class Worker:
         self._out = bytearray()
         self._commands: deque[dict[str, Any]] = deque()
         self._looked = 0.0
+        #: Whether something is being done, when that was last said, and whether to leave off.
+        self._busy = False
+        self._told = 0.0
+        self._stopping = False
         self._engine: Engine | None = None
         self._configuration = Configuration()
         self._index = 0
@@ -67,7 +77,7 @@ class Worker:
         self._presentities: list[Presentity] = []
         self._dialogs: list[Dialog] = []
         connection.setblocking(False)
-        self._say({"hello": role, "token": token, "pid": os.getpid()})
+        self._say({"hello": role, "token": token, "version": __version__, "pid": os.getpid()})
 
     # -- the controller ------------------------------------------------------------------------
 
@@ -106,19 +116,31 @@ class Worker:
             # The clock is asked for while nothing else is going on; answered at once.
             if "clock" in command:
                 self._say({"clock": time.monotonic()})
+            elif "stop" in command:
+                # What was to be done before it is not done any more.
+                self._stopping = True
+                self._commands.clear()
+                self._commands.append(command)
             else:
                 self._commands.append(command)
+        if self._busy and now - self._told > _SIGN:
+            self._told = now
+            self._say({"busy": True})
         if over and not self._commands:
             raise StoneError("the controller is gone")
 
     def _turn(self, wait: float) -> float:
         """Serve the wire once; the time afterwards."""
         engine = self._engine
-        if engine is None:
+        if not self._busy:
             # What is asked now is the time of our clock: the answer must not wait.
-            select.select([self._connection], [], [], wait)
-            self._looked = 0.0
-        else:
+            watched: list[socket.socket | Wire] = [self._connection]
+            if engine is not None:
+                watched.append(engine.wire)
+            if self._connection in select.select(watched, [], [], wait)[0]:
+                self._looked = 0.0
+            wait = 0.0
+        if engine is not None:
             engine.receive(min(wait, _LOOK))
             engine.advance(time.monotonic())
         now = time.monotonic()
@@ -136,10 +158,12 @@ class Worker:
                 break
             if "refused" in command:
                 raise StoneError(f"the controller refuses: {command['refused']}")
+            self._busy, self._told = True, time.monotonic()
             try:
                 self._do(command)
             except StoneError as error:
                 self._say({"failed": str(error)})
+            self._busy = False
         if self._engine is not None:
             self._engine.wire.close_all()
 
@@ -148,7 +172,15 @@ class Worker:
             self._configure(command)
             self._say({"configured": True})
         elif "prepare" in command:
-            self._say({"prepared": self._prepare(int(command["prepare"]))})
+            within = command.get("within")
+            end = float("inf") if within is None else time.monotonic() + float(within)
+            self._say({"prepared": self._prepare(int(command["prepare"]), end)})
+        elif "stop" in command:
+            self._leave_off()
+            self._say({"stopped": True})
+        elif "recover" in command:
+            self._recover()
+            self._say({"recovered": True})
         elif "step" in command:
             self._say({"finished": self._step(command["step"])})
         elif "settle" in command:
@@ -246,33 +278,51 @@ class Worker:
 
     # -- what is done --------------------------------------------------------------------------
 
-    def _prepare(self, kind: int) -> dict[str, Any]:
-        """Everybody does it once, a window of them at a time."""
+    def _leave_off(self) -> None:
+        """Let what is under way be answered, so that all of it can be taken back."""
+        engine = self._engine
+        if engine is not None:
+            until = time.monotonic() + min(self._configuration.load.limit, _PARTING)
+            while engine.awaited() and time.monotonic() < until:
+                self._turn(_LOOK)
+        self._stopping = False
+
+    def _recover(self) -> None:
+        """After a step that was too much: answers may come still, and some are not there any more."""
+        engine = self._engine
+        assert engine is not None
+        engine.tally = Tally()
+        while engine.pending and not self._stopping:
+            self._turn(_LOOK)
+        scenario = SCENARIOS[self._configuration.load.scenario]
+        if self.role == "loader":
+            if PUBLISH in scenario.prepared:
+                without = [each for each in engine.publishing if not each.entity_tag]
+                engine.publishing = deque(
+                    without + [each for each in engine.publishing if each.entity_tag]
+                )
+                self._everybody(PUBLISH, len(without))
+        elif SUBSCRIBE in scenario.prepared:
+            # The server may have given up watchers without a word: it says so when they ask.
+            over = [each for each in engine.active if each.state == 2]
+            engine.fresh.extend(over)
+            engine.active = deque(each for each in engine.active if each.state != 2)
+            self._everybody(RESUBSCRIBE, len(engine.active))
+            self._prepare(SUBSCRIBE)
+
+    def _prepare(self, kind: int, until: float = float("inf")) -> dict[str, Any]:
+        """Everybody does it once, a window of them at a time, and begins nothing after a moment."""
         engine = self._engine
         assert engine is not None
         if kind == UNPUBLISH:
             engine.publishing = deque(each for each in engine.publishing if each.entity_tag)
-        count = engine.free(kind)
-        window = self._configuration.generator.window
         tally = engine.tally = Tally()
-        engine.begin, engine.end = 0, 1 << 62
-        before = engine.done + engine.failed
-        started = 0
-        told = time.monotonic()
-        while engine.done + engine.failed - before < count:
-            now = time.monotonic()
-            while len(engine.pending) < window and started < count:
-                if not engine.start(kind, now):
-                    break
-                started += 1
-            now = self._turn(_LOOK)
-            if now - told > 0.5:
-                told = now
-                self._say({"preparing": [kind, engine.done + engine.failed - before, count]})
+        count = engine.free(kind)
+        self._everybody(kind, count, until)
         if kind == SUBSCRIBE:
             # The first NOTIFYs are told from those of changes.
             end = time.monotonic() + self._configuration.load.limit
-            while time.monotonic() < end and unshown(engine.dialogs):
+            while time.monotonic() < end and unshown(engine.dialogs) and not self._stopping:
                 self._turn(_LOOK)
         engine.end = 0
         return {
@@ -282,14 +332,38 @@ class Worker:
             "unshown": unshown(engine.dialogs) if kind == SUBSCRIBE else 0,
         }
 
+    def _everybody(self, kind: int, count: int, until: float = float("inf")) -> None:
+        engine = self._engine
+        assert engine is not None
+        window = self._configuration.generator.window
+        engine.begin, engine.end = 0, 1 << 62
+        before = engine.done + engine.failed
+        started = 0
+        told = time.monotonic()
+        while engine.done + engine.failed - before < count and not self._stopping:
+            now = time.monotonic()
+            if now > until:
+                break
+            while engine.awaited() < window and started < count:
+                if not engine.start(kind, now):
+                    break
+                started += 1
+            now = self._turn(_LOOK)
+            if now - told > 0.5:
+                told = now
+                self._say({"preparing": [kind, engine.done + engine.failed - before, count]})
+
     def _step(self, step: dict[str, Any]) -> dict[str, Any]:
         """Do what is due, at its moment, and let what is under way finish."""
         engine = self._engine
         assert engine is not None
         generator, load = self._configuration.generator, self._configuration.load
+        engine.offset = float(step["offset"])
         start = float(step["at"]) - engine.offset
         begin = start + float(step["warm"])
         end = begin + float(step["length"])
+        for each in self._presentities:
+            each.uncounted = each.serial
         while time.monotonic() < start - 0.002:
             self._turn(0.001)
         engine.opened.clear()
@@ -313,7 +387,7 @@ class Worker:
         told = now = time.monotonic()
         most_pending, beginning = generator.in_flight, cpu
         measured = 0.0
-        while now < end:
+        while now < end and not self._stopping:
             counting = now >= begin
             if counting and not engine.counting:
                 engine.counting, beginning = True, time.process_time()
@@ -325,8 +399,9 @@ class Worker:
                 self._say({"progress": self._progress()})
         measured = time.process_time() - beginning
         engine.counting = False
-        while self._begin(sources, end, most_pending) < end:
-            pass
+        while not self._stopping and self._begin(sources, end, most_pending) <= end:
+            # What comes meanwhile must not be lost for want of room.
+            self._turn(0.0)
         # What was due and found nobody free is as late as can be.
         for source in sources:
             while source.due < end:
@@ -335,7 +410,7 @@ class Worker:
                     tally.error(f"{KINDS[source.kind]}: nobody was free to do it")
                 source.advance()
         until = now + load.limit + 0.1
-        while engine.pending and now < until:
+        while engine.awaited() and now < until and not self._stopping:
             now = self._turn(_LOOK)
         engine.away = False
         final = {each.index: each.serial for each in self._presentities}
@@ -344,6 +419,7 @@ class Worker:
             "opened": len(engine.opened),
             "resumed": sum([link.resumed for link in engine.opened]),
             "final": final,
+            "uncounted": {each.index: each.uncounted for each in self._presentities},
             "cpu": measured,
             "cpu_all": time.process_time() - cpu,
             "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
@@ -397,13 +473,16 @@ class Worker:
         """A handler waits until all is told, or can't be in time any more."""
         engine = self._engine
         assert engine is not None
-        final = {int(key): int(value) for key, value in settle["final"].items()}
+        final, uncounted = (
+            {int(key): int(value) for key, value in settle[name].items()}
+            for name in ("final", "uncounted")
+        )
         until = time.monotonic() + self._configuration.load.limit
-        while time.monotonic() < until and untold(engine.dialogs, final):
+        while time.monotonic() < until and untold(engine.dialogs, final) and not self._stopping:
             self._turn(_LOOK)
             # A few looks are enough, and each goes round all dialogs.
             pause = time.monotonic() + 0.1
             while time.monotonic() < pause:
                 self._turn(_LOOK)
-        count_missing(engine.dialogs, final, engine.tally)
+        count_missing(engine.dialogs, final, uncounted, engine.tally)
         return engine.tally.values()

@@ -173,8 +173,69 @@ class RequestTest(EngineTest):
         self.assertEqual(self.tally.retransmitted, 2)
         self.engine.advance(now + 4.1)
         self.assertEqual(self.tally.errors, {"REGISTER: no answer": 1})
-        self.assertEqual(self.engine.free(REGISTER), 1)
+        self.assertEqual(self.engine.awaited(), 0)
+
+    def test_late(self) -> None:
+        """Who has no answer waits for it until Timer F, and nothing is lost by that (RFC 3903 §4)."""
+        presentity = self.presentity()
+        now = time.monotonic()
+        self.engine.start(PUBLISH, now - 5)
+        request = self.heard()
+        self.engine.advance(now)
+        self.assertEqual(self.tally.errors, {"PUBLISH: no answer": 1})
+        self.assertEqual((self.engine.free(PUBLISH), self.engine.awaited()), (0, 0))
+        self.answer(request, more=b"SIP-ETag: late\r\n")
+        self.assertEqual((presentity.entity_tag, presentity.serial), (b"late", 1))
+        self.assertEqual((self.engine.free(PUBLISH), self.engine.lapsed), (1, 0))
+        self.assertEqual(self.tally.succeeded[PUBLISH], 0)
+        self.assertFalse(self.tally.answers[PUBLISH].total)
+
+    def test_late_refusal(self) -> None:
+        """A refusal that comes late sets the user free, and is no second error."""
+        presentity = self.presentity()
+        presentity.entity_tag = b"one"
+        now = time.monotonic()
+        self.engine.start(PUBLISH, now - 5)
+        request = self.heard()
+        self.engine.advance(now)
+        self.answer(request, b"412 Conditional Request Failed")
+        self.assertEqual(self.tally.errors, {"PUBLISH: no answer": 1})
+        self.assertEqual((presentity.entity_tag, self.engine.free(PUBLISH)), (b"", 1))
+        self.assertEqual(self.engine.awaited(), 0)
+
+    def test_given_up(self) -> None:
+        """After Timer F there is no transaction any more (RFC 3261 §17.1.2.2)."""
+        self.presentity()
+        now = time.monotonic()
+        self.engine.start(REGISTER, now)
+        self.engine.advance(now + 4.1)
+        self.engine.advance(now + 31)
+        self.assertEqual(self.engine.free(REGISTER), 0)
+        self.engine.advance(now + 32.1)
+        self.assertEqual((self.engine.free(REGISTER), self.engine.awaited()), (1, 0))
         self.assertFalse(self.engine.pending)
+
+    def test_sent_again_with_credentials(self) -> None:
+        """A request with credentials is a new transaction, with timers of its own (RFC 3261 §22.2)."""
+        self.presentity()
+        self.engine.start(REGISTER, time.monotonic())
+        first = self.heard()
+        time.sleep(0.3)
+        self.answer(first, b"401 Unauthorized", _CHALLENGE)
+        self.heard()
+        # T1 after the first, and not yet after the second.
+        self.engine.advance(time.monotonic() + 0.3)
+        self.assertEqual(self.tally.retransmitted, 0)
+        self.engine.advance(time.monotonic() + 0.6)
+        self.assertEqual(self.tally.retransmitted, 1)
+
+    def test_nothing_to_refresh(self) -> None:
+        """Without a publication there is nothing to refresh: it is counted as the PUBLISH that it is."""
+        self.presentity()
+        self.engine.start(REFRESH, time.monotonic())
+        self.answer(self.heard(), more=b"SIP-ETag: one\r\n")
+        self.assertEqual((self.tally.started[REFRESH], self.tally.started[PUBLISH]), (0, 1))
+        self.assertEqual((self.tally.succeeded[REFRESH], self.tally.succeeded[PUBLISH]), (0, 1))
 
     def test_not_counted(self) -> None:
         """What was due in the warm-up counts for nothing."""
@@ -342,7 +403,7 @@ class DialogTest(EngineTest):
         self.notify(dialog, 3, self.marked(5, now, 8))
         self.assertEqual(self.tally.notified, 2)
         self.assertTrue(untold(self.engine.dialogs, {7: 3}))
-        count_missing(self.engine.dialogs, {7: 3, 8: 5}, self.engine.tally)
+        count_missing(self.engine.dialogs, {7: 3, 8: 5}, {}, self.engine.tally)
         self.assertEqual(self.tally.missing, 1)
 
     def test_missing(self) -> None:
@@ -351,9 +412,35 @@ class DialogTest(EngineTest):
         self.notify(dialog, 1, self.marked(1, time.monotonic()))
         self.assertFalse(untold(self.engine.dialogs, {7: 1}))
         self.assertTrue(untold(self.engine.dialogs, {7: 4}))
-        count_missing(self.engine.dialogs, {7: 4}, self.engine.tally)
-        count_missing(self.engine.dialogs, {7: 4}, self.engine.tally)
+        count_missing(self.engine.dialogs, {7: 4}, {}, self.engine.tally)
+        count_missing(self.engine.dialogs, {7: 4}, {}, self.engine.tally)
         self.assertEqual(self.tally.missing, 3)
+
+    def test_missing_of_the_warm_up(self) -> None:
+        """What was published before the measuring counts for nothing, told or not."""
+        dialog = self.subscribed()
+        self.notify(dialog, 1, self.marked(1, time.monotonic()))
+        count_missing(self.engine.dialogs, {7: 4}, {7: 3}, self.engine.tally)
+        self.assertEqual(self.tally.missing, 1)
+
+    def test_lost_in_the_warm_up(self) -> None:
+        """NOTIFYs that come again, or are passed over, before the measuring count for nothing."""
+        dialog = self.subscribed()
+        self.notify(dialog, 1)
+        self.engine.begin = self.engine.moment(time.monotonic() + 10)
+        self.notify(dialog, 5)
+        self.notify(dialog, 5)
+        self.notify(dialog, 4)
+        self.assertEqual((self.tally.gaps, self.tally.repeated, self.tally.out_of_order), (0, 0, 0))
+
+    def test_the_first_is_awaited(self) -> None:
+        """A subscription that has been answered is told its state (RFC 6665 §4.2.1.2), if late."""
+        dialog = self.subscribed()
+        self.assertTrue(untold(self.engine.dialogs, {}))
+        dialog.due = time.monotonic() - 5
+        self.notify(dialog, 1)
+        self.assertFalse(untold(self.engine.dialogs, {}))
+        self.assertEqual((self.tally.first.total, self.tally.first_late), (1, 1))
 
     def test_unknown(self) -> None:
         """A NOTIFY of no subscription gets 481 (RFC 6665 §4.1.3); so do all after an outage."""

@@ -5,6 +5,7 @@ import re
 from typing import Any
 from xml.etree import ElementTree
 
+from matplotlib.figure import Figure
 from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.stone.calibration import judged, scaled
@@ -14,7 +15,7 @@ from simplestack.stone.controller import Step
 from simplestack.stone.errors import StoneError
 from simplestack.stone.finding import Bounds, Search, passes
 from simplestack.stone.processes import Processes, Usage
-from simplestack.stone.report import page
+from simplestack.stone.report import _latency, _success, page
 from simplestack.stone.results import Sample, closing_lines, lines_of, step_result
 from simplestack.stone.tally import PUBLISH, SUBSCRIBE, Tally
 
@@ -28,7 +29,7 @@ def tally_of(started: int, succeeded: int, told: int, missing: int) -> Tally:
     made.notified, made.missing = told, missing
     for _ in range(told):
         made.notify.note(5000)
-    made.messages = {"PUBLISH": started, "NOTIFY": told}
+    made.messages = {"PUBLISH": started, "PUBLISH 2xx": started - 2, "NOTIFY": told}
     made.error("PUBLISH: 503 Service Unavailable")
     return made
 
@@ -69,7 +70,7 @@ class StepTest(SynchronousTestCase):
         self.assertEqual(made["success"], (16 + 100) / (20 + 120))
         self.assertEqual(made["errors"]["NOTIFY: never came"], 20)
         self.assertEqual(made["errors"]["PUBLISH: 503 Service Unavailable"], 2)
-        self.assertEqual(made["messages_per_second"], 60)
+        self.assertEqual(made["messages_per_second"], 68)
         self.assertEqual(made["notify"]["times"]["count"], 100)
         self.assertEqual(round(made["notify"]["times"]["p99"], 3), 0.005)
 
@@ -95,8 +96,23 @@ class StepTest(SynchronousTestCase):
         """The server's CPU between the two looks, for the time that was counted, by operation."""
         made = step_of()
         self.assertEqual(made["server"]["busy"], 0.5)
-        self.assertEqual(made["server"]["cpu_per_operation"], 0.5 * 2 / 20)
         self.assertEqual(made["server"]["memory"], 3000)
+        # What was answered in that time, and not what was due in it and answered in time later.
+        self.assertEqual(made["server"]["cpu_per_operation"], 0.5 * 2 / 16)
+        self.assertEqual(made["operations_per_second"], 8)
+
+    def test_first_notify_is_late(self) -> None:
+        """A first NOTIFY after the limit is no success."""
+        tally = Tally()
+        tally.started[SUBSCRIBE] = tally.succeeded[SUBSCRIBE] = 2
+        tally.first.note(1000)
+        tally.first.note(5_000_000)
+        tally.first_late = 1
+        step = Step(1.0, 0.0, 1.0)
+        step.tallies = [tally.values()]
+        made = step_result(Load(), step, None, False)
+        self.assertEqual(made["success"], 3 / 4)
+        self.assertEqual(made["errors"], {"SUBSCRIBE: NOTIFY later than 4 s": 1})
 
     def test_the_generator_as_bound(self) -> None:
         """A process of the generator that has no CPU left is the bound, and it is said."""
@@ -186,7 +202,7 @@ class ComparisonTest(SynchronousTestCase):
         """Figures stand side by side, with how far they are apart."""
         lines = compared(result_of(step_of(10)), result_of(step_of(10, told=25)))
         line = next(each for each in lines if each.startswith("messages/s"))
-        self.assertEqual(line.split(), ["messages/s", "60", "35", "-41.7%"])
+        self.assertEqual(line.split(), ["messages/s", "68", "43", "-36.8%"])
         self.assertIn("A: 1,234 octets per subscription", lines)
 
 
@@ -210,6 +226,27 @@ class PageTest(SynchronousTestCase):
         made = page([result_of(step_of(10))])
         plot = re.findall(r"<svg.*?</svg>", made, re.S)[2]
         self.assertGreater(plot.count('id="ytick_'), 1)
+
+    def test_scales(self) -> None:
+        """Memory begins at nothing, and has room above; times go between powers of ten with labels."""
+        result = result_of(step_of(10), step_of(20))
+        figure = Figure()
+        _success(figure, ["a"], [result])
+        memory = figure.axes[1]
+        self.assertEqual(memory.get_ylim(), (0, 0.003 * 1.1))
+        self.assertEqual(figure.axes[0].get_ylim()[1], 101)
+        figure = Figure()
+        _latency(figure, ["a"], [result])
+        (axes,) = figure.axes
+        self.assertEqual(axes.get_ylim(), (1, 10))
+        self.assertEqual(list(axes.xaxis.get_minorticklocs()), [])
+        self.assertEqual([axes.yaxis.get_major_formatter()(each) for each in (1, 10)], ["1", "10"])
+
+    def test_interrupted(self) -> None:
+        """A run that was cut short says so on its page, and beside another."""
+        result = result_of(step_of(10)) | {"interrupted": "the dog"}
+        self.assertIn("cut short, these are the steps that were over: the dog", page([result]))
+        self.assertIn("B: cut short: the dog", compared(result_of(step_of(10)), result))
 
     def test_two(self) -> None:
         """Two results side by side."""

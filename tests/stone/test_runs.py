@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -18,11 +19,13 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from simplestack import __version__
 from simplestack.command.main import main
 from simplestack.command.stone import TOKEN
 from simplestack.stone.calibration import calibrate
 from simplestack.stone.child import child
 from simplestack.stone.configuration import Configuration, from_values
+from simplestack.stone.controller import start
 from simplestack.stone.errors import InterruptedRunError, StoneError
 from simplestack.stone.joining import serve
 from simplestack.stone.progress import Progress
@@ -30,10 +33,13 @@ from simplestack.stone.running import run
 from simplestack.stone.scenarios import SCENARIOS
 from simplestack.stone.sink import running_sink
 from simplestack.stone.surroundings import address_of
+from simplestack.stone.tally import REGISTER
+from simplestack.stone.worker import Worker
 from tests.bench.account import Account
 from tests.bench.provision import create_users
 from tests.bench.served import Served, twistd
 from tests.ports import free_port
+from tests.stone.recorder import Recorder
 
 _SMALL: dict[str, Any] = {
     "presentities": 8,
@@ -256,10 +262,20 @@ class SinkTest(SynchronousTestCase):
         """Who says something else to the controller is sent away; who has gone is missed at once."""
 
         def waiting(address: str, token: str) -> None:
-            for line in (b"[1]", b"1", b"GET / HTTP/1.0", b'{"hello": ["loader"]}'):
+            for line in (
+                b"[1]",
+                b"1",
+                b"GET / HTTP/1.0",
+                b'{"hello": ["loader"]}',
+                b'{"hello": "loader", "token": "\\ud800"}',
+                b"[" * 4000,
+                b"x" * 5000,
+                json.dumps({"hello": "loader", "token": token, "version": "0.0"}).encode(),
+            ):
                 place.append(socket.create_connection(address_of(address)))
                 place[-1].sendall(line + b"\n")
-            hello = json.dumps({"hello": "loader", "token": token}).encode()
+            known = {"hello": "loader", "token": token, "version": __version__}
+            hello = json.dumps(known).encode()
             with socket.create_connection(address_of(address)) as gone:
                 gone.sendall(hello + b"\n")
 
@@ -271,6 +287,149 @@ class SinkTest(SynchronousTestCase):
         for each in place:
             self.assertIn(b"refused", each.recv(1000))
             each.close()
+
+    def test_late_comers(self) -> None:
+        """Who is one too many is told so, and so is who says nothing; then nobody is let in."""
+        said: list[str] = []
+        silent: list[socket.socket] = []
+
+        def join(role: str, address: str, token: str) -> None:
+            try:
+                serve(role, address, token)
+            except StoneError as error:
+                said.append(str(error))
+
+        threads: list[threading.Thread] = []
+
+        def waiting(address: str, token: str) -> None:
+            silent.append(socket.create_connection(address_of(address)))
+            for role in ("loader", "loader", "handler"):
+                threads.append(threading.Thread(target=join, args=(role, address, token)))
+                threads[-1].start()
+                time.sleep(0.1)
+            places.append(address)
+
+        places: list[str] = []
+        closed: list[bool] = []
+
+        def stepped(step: dict[str, Any]) -> None:
+            try:
+                socket.create_connection(address_of(places[0]), 1).close()
+            except ConnectionRefusedError:
+                closed.append(True)
+
+        with running_sink("udp", False) as port:
+            values = configuration_of(port).values()
+            values["generator"]["remote"] = True
+            run(from_values(values), waiting=waiting, stepped=stepped)
+        for thread in threads:
+            thread.join(5)
+        self.assertEqual(said, ["the controller refuses: there are enough already"])
+        self.assertIn(b"there are enough already", silent[0].recv(1000))
+        silent[0].close()
+        self.assertEqual(closed, [True])
+
+    def test_a_loader_hangs(self) -> None:
+        """One that says nothing any more ends the run; the others take back what is theirs."""
+        made: list[subprocess.Popen[bytes]] = []
+
+        def waiting(address: str, token: str) -> None:
+            made.extend(start(role, address, token) for role in ("loader", "handler"))
+
+        def stepped(step: dict[str, Any]) -> None:
+            os.kill(made[0].pid, signal.SIGSTOP)
+
+        with (
+            Recorder() as recorder,
+            mock.patch("simplestack.stone.controller._SILENCE", 1.0),
+        ):
+            values = configuration_of(recorder.port, rates=[40.0, 40.0]).values()
+            values["generator"]["remote"] = True
+            error = self.assertRaises(
+                InterruptedRunError, run, from_values(values), waiting=waiting, stepped=stepped
+            )
+            for process in made:
+                process.kill()
+                process.wait()
+        self.assertIn("a loader at 127.0.0.1 has said nothing for 1 s", str(error))
+        self.assertEqual(len(error.result["steps"]), 1)
+        self.assertEqual(recorder.taken_back["SUBSCRIBE"], 24)
+
+    def test_terminated(self) -> None:
+        """After SIGTERM in a step the result is written, marked, and the server is left clean."""
+        directory = Path(self.mktemp_directory())
+
+        def say(progress: Progress, lines: list[str]) -> None:
+            threading.Timer(0.6, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+        with (
+            Recorder() as recorder,
+            mock.patch.object(Progress, "say", say),
+            mock.patch("sys.stdout", StringIO()) as out,
+            mock.patch("sys.stderr", StringIO()) as error,
+        ):
+            status = main(
+                [
+                    "stone", "run", "--port", str(recorder.port), "--no-calibrate",
+                    "--scenario", "mixed-day", "--warm", "0", "--length", "0.2",
+                    "--presentities", "20", "--watchers", "20", "--watchers-each", "2",
+                    "--rates", "20", "30", "--length", "2",
+                    "--json", str(directory / "a.json"), "--html", str(directory / "a.html"),
+                ]
+            )  # fmt: skip
+        self.assertEqual((status, error.getvalue()), (1, "simplestack stone run: interrupted\n"))
+        self.assertIn("cut short", out.getvalue())
+        result = json.loads((directory / "a.json").read_text())
+        self.assertEqual([step["rate"] for step in result["steps"]], [20.0])
+        self.assertEqual(result["interrupted"], "interrupted")
+        self.assertIn("cut short", (directory / "a.html").read_text())
+        self.assertEqual(recorder.left(), {"REGISTER": 0, "PUBLISH": 0, "SUBSCRIBE": 0})
+
+    def test_refused_in_preparing(self) -> None:
+        """A run that can't be measured takes back what it has published all the same."""
+        with Recorder(refused=b"SUBSCRIBE") as recorder:
+            error = self.assertRaises(StoneError, run, configuration_of(recorder.port, limit=0.5))
+        self.assertIn("24 of 24 subscribe failed", str(error))
+        self.assertEqual(recorder.left()["PUBLISH"], 0)
+        self.assertEqual(recorder.taken_back["PUBLISH"], 8)
+
+    def test_after_a_step_that_was_too_much(self) -> None:
+        """The next step begins when all is answered, with everybody there: it is not the worse for it."""
+        with Recorder() as recorder:
+
+            def stepped(step: dict[str, Any]) -> None:
+                recorder.delay = next(delays)
+
+            delays = iter((1.0, 0.0, 0.0))
+
+            load = {"rates": [20.0, 20.0, 20.0], "limit": 0.5, "presentities": 40, "watchers": 40}
+            result = run(configuration_of(recorder.port, **load), stepped=stepped)
+        first, second, third = result["steps"]
+        self.assertEqual((first["success"], third["success"]), (1.0, 1.0))
+        self.assertEqual(second["operations"]["publish"]["succeeded"], 0)
+        self.assertEqual(recorder.publications, 40)
+
+    def test_behind_at_the_end(self) -> None:
+        """What is due in a moment when the process had no time for it is begun, however much that is."""
+        with running_sink("udp", False) as port:
+            ours, theirs = socket.socketpair()
+            with ours, theirs:
+                worker = Worker("loader", ours, "token")
+                values = configuration_of(port, scenario="register", presentities=200).values()
+                common = {"index": 0, "of": 1, "number": 0, "offset": 0.0, "run": "abcdef"}
+                worker._configure({"configure": values, **common})
+                step = worker._step(
+                    {
+                        "at": time.monotonic() - 0.5,
+                        "offset": 0.0,
+                        "warm": 0.0,
+                        "length": 0.1,
+                        "outage": False,
+                        "mix": {REGISTER: 1500.0},
+                    }
+                )
+        self.assertEqual(step["tally"]["errors"], {})
+        self.assertEqual(step["tally"]["succeeded"]["register"], 150)
 
     def test_ctrl_c_is_for_the_controller(self) -> None:
         """A terminal's Ctrl-C does not reach the processes of a run, which tell nothing then."""
@@ -340,6 +499,7 @@ class CommandTest(SynchronousTestCase):
             (["find", "--success", "100.1"], 2, "--success"),
             (["find", "--success", "nan"], 2, "--success"),
             (["find", "--p99", "0"], 2, "--p99"),
+            (["find", "--rates", "10", "20"], 2, "load.rates: find chooses"),
         ):
             got, _, error = self.said(*arguments)
             self.assertEqual(got, status, error)
