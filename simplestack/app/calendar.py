@@ -13,23 +13,20 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from twisted.internet.defer import Deferred, inlineCallbacks
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, ResponseDone
-from twisted.web.http import PotentialDataLoss
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IResponse
+from twisted.web.iweb import IAgent
 from zope.interface import implementer
 
 from simplestack.documents.pidf import Presence
 from simplestack.interfaces import IPresenceSource
+from simplestack.net.fetch import Fetcher
 from simplestack.sip.errors import SIPError
 from simplestack.sip.uri import parse_uri
 
@@ -109,13 +106,15 @@ class CalendarSource:
         *,
         agent: IAgent | None = None,
         interval: float = INTERVAL,
+        patience: float = TIMEOUT,
         in_thread: Callable[..., Deferred[Any]] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         read_calendars(path)
         self._reactor = reactor
         self._path = path
-        self._agent = agent
+        # It follows no redirect: the operator named this place and no other.
+        self._fetcher = Fetcher(reactor, size=MAX_SIZE, patience=patience, agent=agent)
         self._interval = interval
         self._clock = clock
         self._in_thread = in_thread or self._by_pool
@@ -185,58 +184,8 @@ class CalendarSource:
 
     def _fetch(self, place: str) -> Deferred[bytes]:
         if "://" in place:
-            return self._get(place)
+            return self._fetcher.fetch(place, "text/calendar")
         return self._in_thread(_read_file, place)
-
-    @inlineCallbacks
-    def _get(self, url: str) -> Any:
-        if self._agent is None:
-            # It follows no redirect: the operator named this place and no other.
-            self._agent = Agent(self._reactor, BrowserLikePolicyForHTTPS(), connectTimeout=TIMEOUT)
-        headers = Headers({"Accept": ["text/calendar"], "User-Agent": ["simplestack"]})
-        asked = self._agent.request(b"GET", url.encode(), headers, None)
-        asked.addTimeout(TIMEOUT, self._reactor)
-        response: IResponse = yield asked
-        if response.code != 200:
-            raise ValueError(f"the server answered {response.code}")
-        received: Deferred[bytes] = Deferred(lambda _: body.abort())
-        body = _Body(received)
-        response.deliverBody(body)
-        received.addTimeout(TIMEOUT, self._reactor)
-        data: bytes = yield received
-        return data
-
-
-class _Body(Protocol):
-    """A response body up to the largest size."""
-
-    def __init__(self, done: Deferred[bytes]) -> None:
-        self._done: Deferred[bytes] | None = done
-        self._data = bytearray()
-
-    def dataReceived(self, data: bytes) -> None:
-        """Keep it, or end where it is too much."""
-        self._data += data
-        if len(self._data) > MAX_SIZE:
-            self._end(Failure(ValueError(f"it is larger than {MAX_SIZE} octets")))
-            self.abort()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """All is here, or it broke off."""
-        self._end(bytes(self._data) if reason.check(ResponseDone, PotentialDataLoss) else reason)
-
-    def abort(self) -> None:
-        """Read no more."""
-        if self.transport is not None:
-            cast(Any, self.transport).abortConnection()
-
-    def _end(self, result: bytes | Failure) -> None:
-        done, self._done = self._done, None
-        if done is not None and not done.called:
-            if isinstance(result, Failure):
-                done.errback(result)
-            else:
-                done.callback(result)
 
 
 def _read_file(place: str) -> bytes:

@@ -5,12 +5,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionAborted
 from twisted.internet.task import Clock
 from twisted.plugin import getPlugins
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import ResponseDone
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request, Site
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -27,6 +31,9 @@ from simplestack.roles.circumstances import activities
 from simplestack.sip.errors import SIPError
 from tests.app.test_anonymous import rule, rules
 from tests.app.world import EPOCH, World
+from tests.asynchronous import asynchronous
+
+reactor: Any = installed
 
 ALICE = "sip:alice@example.com"
 BOB = "sip:bob@example.com"
@@ -228,10 +235,16 @@ class FakeResponse:
 
     def deliverBody(self, protocol: Any) -> None:
         """Deliver it in two parts."""
+        self._protocol = protocol
+        protocol.makeConnection(self)
         protocol.dataReceived(self._body[:20])
         protocol.dataReceived(self._body[20:])
         if self._ends:
             protocol.connectionLost(Failure(ResponseDone()))
+
+    def abortConnection(self) -> None:
+        """As a transport: the connection ends."""
+        self._protocol.connectionLost(Failure(ConnectionAborted()))
 
 
 class FakeAgent:
@@ -373,3 +386,58 @@ class CalendarSourceTests(SynchronousTestCase):
         ):
             error: ValueError = self.assertRaises(ValueError, read_calendars, self.listed("", line))
             self.assertIn("line 2", str(error))
+
+
+class _Calendars(Resource):
+    """A calendar that is too large, and one of which the end never comes."""
+
+    isLeaf = True
+
+    def render_GET(self, request: Request) -> bytes | int:
+        """The calendar of this name."""
+        if request.path == b"/large":
+            return b"x" * (calendar.MAX_SIZE + 1)
+        request.setHeader(b"Content-Length", b"100")
+        request.write(b"BEGIN")
+        return NOT_DONE_YET
+
+
+class CalendarServerTests(TestCase):
+    @asynchronous
+    async def test_let_go(self) -> None:
+        """A server that says too much, or not all, is let go of, and the next calendar is read."""
+        site: Any = Site(_Calendars())
+        port = reactor.listenTCP(0, site, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        root = f"http://127.0.0.1:{port.getHost().port}"
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        (directory / "carol.ics").write_bytes(MEETING)
+        (directory / "calendars").write_text(
+            f"alice@example.com {root}/large\nbob@example.com {root}/slow\n"
+            f"carol@example.com {directory}/carol.ics\n"
+        )
+        said: Deferred[str] = Deferred()
+
+        def publish(aor: str, presence: Presence | None, seconds: float) -> Deferred[None]:
+            said.callback(aor)
+            return succeed(None)
+
+        source = CalendarSource(
+            reactor, str(directory / "calendars"), clock=lambda: EPOCH, patience=0.2
+        )
+        source.start(publish)
+        self.addCleanup(source.stop)
+        self.assertEqual(await said, "sip:carol@example.com")
+        for _ in range(50):
+            if not _open(port):
+                break
+            done: Deferred[None] = Deferred()
+            reactor.callLater(0.02, done.callback, None)
+            await done
+        self.assertEqual(_open(port), [])
+
+
+def _open(port: Any) -> list[Any]:
+    """The connections to a port."""
+    return [each for each in reactor.getReaders() if getattr(each, "server", None) is port]
