@@ -13,6 +13,7 @@ from simplestack.sip.errors import SIPError
 from simplestack.sip.fields.media import MediaType, parse_media_type
 from simplestack.sip.fields.scalars import Disposition, parse_disposition
 from simplestack.sip.message import Request
+from simplestack.transaction.useragent import check_content
 
 __all__ = ["LISTS_TYPE", "MIXED", "ListBody", "has_recipients", "read_body", "read_request"]
 
@@ -71,6 +72,11 @@ def read_request(request: Request) -> ListBody:
     Raises SIPError: 400 for a body that can't be read, 415 for one that must be understood and is
     not, or is there twice.
     """
+    whole = request.content_type
+    if "Content-Encoding" in request.headers and not check_content(
+        request, () if whole is None else (whole.type,)
+    ):
+        return ListBody()
     found = {LISTS_TYPE: b"", FILTER_TYPE: b""}
     for piece in _pieces(request):
         name = "" if piece.media_type is None else piece.media_type.type

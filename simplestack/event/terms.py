@@ -12,6 +12,7 @@ from simplestack.sip.fields import Event, NameAddr
 from simplestack.sip.grammar import format_params
 from simplestack.sip.message import Request
 from simplestack.state import Subscription
+from simplestack.transaction.useragent import check_content
 
 __all__ = ["accept_of", "body_of", "check_size", "duration_of", "params_of", "target_of"]
 
@@ -84,20 +85,15 @@ def body_of(
     kept = b""
     if before is not None and before.content_type == FILTER_TYPE:
         kept = before.body
-    understood: tuple[str, ...] = getattr(package, "subscribe_types", ())
-    media_type = request.content_type
-    if media_type is not None and media_type.type in understood:
-        if media_type.type == FILTER_TYPE:
-            filters = merged(kept, body, aor, package.name)
-            if len(filters) > limits.body:
-                raise SIPError(413, text="the filters together are too long")
-            return (FILTER_TYPE, filters) if filters else ("", b"")
-        return request.get("Content-Type") or "", body
-    disposition = request.content_disposition
-    if disposition is not None and not disposition.required:
+    if not check_content(request, getattr(package, "subscribe_types", ())):
         return "", b""
-    what = "Content-Type is missing" if media_type is None else f"no {media_type.type} here"
-    raise SIPError(415, headers=[("Accept", ", ".join(understood))], text=what)
+    media_type = request.content_type
+    if media_type is not None and media_type.type == FILTER_TYPE:
+        filters = merged(kept, body, aor, package.name)
+        if len(filters) > limits.body:
+            raise SIPError(413, text="the filters together are too long")
+        return (FILTER_TYPE, filters) if filters else ("", b"")
+    return request.get("Content-Type") or "", body
 
 
 def target_of(request: Request) -> str | None:

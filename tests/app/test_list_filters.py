@@ -241,6 +241,11 @@ class FilterTests(ListCase):
         body = filter_set('<filter id="1"><what><include>count(//*)</include></what></filter>')
         response = self.world.subscribe(self.alice, FRIENDS, body, Content_Type=FILTER)
         self.assertEqual(response.status, 488)
+        # A coding is not understood: RFC 3261 §8.2.3.
+        response = self.world.subscribe(
+            self.alice, FRIENDS, body, Content_Type=FILTER, Content_Encoding="gzip"
+        )
+        self.assertEqual((response.status, response.get("Accept-Encoding")), (415, "identity"))
 
 
 class TableTests(SynchronousTestCase):

@@ -53,6 +53,21 @@ class TermsTests(Case):
         self.agent.subscribe(subscribe(body=b"x", headers=optional))
         self.assertEqual(self.agent.one().body, b"")
 
+    def test_coded_body(self) -> None:
+        """RFC 3261 §8.2.3: a body in a coding that is not understood is refused with 415, and "if
+        there was a problem with the encoding" with Accept-Encoding; an optional one is ignored.
+        """
+        self.package.subscribe_types = ("text/filter",)  # type: ignore[attr-defined]  # optional
+        headers = ["Content-Type: text/filter", "Content-Encoding: gzip"]
+        refused = self.refused(subscribe(body=b"x", headers=headers), 415)
+        self.assertEqual(refused, {"Accept-Encoding": "identity"})
+        optional = [*headers, "Content-Disposition: render;handling=optional"]
+        self.agent.subscribe(subscribe(body=b"x", headers=optional))
+        self.assertEqual(self.agent.one().body, b"")
+        plain = ["Content-Type: text/filter", "Content-Encoding: identity"]
+        self.agent.subscribe(subscribe(body=b"x", headers=plain, call_id="plain"))
+        self.assertEqual(self.answer()[0], 200)
+
     def test_body_understood(self) -> None:
         """A package may understand bodies; a refresh without one keeps it (4660 §5.2.2)."""
         self.package.subscribe_types = ("text/filter",)  # type: ignore[attr-defined]  # optional
