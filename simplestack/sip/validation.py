@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from simplestack.sip.errors import SIPError
@@ -92,16 +92,28 @@ _READ: Final[dict[str, tuple[Callable[[str], object] | None, bool]]] = {
     "Content-Encoding": (parse_tokens, True),
 }
 
-# RFC 3903 §6: "The ESC MUST ignore the Record-Route header field if it is included in a PUBLISH
-# request. ... The ESC MUST ignore the Contact header field if one is present in a PUBLISH request."
-_IGNORED: Final = {"PUBLISH": ("Contact", "Record-Route")}
+# RFC 3261 §20 of a field that is "not applicable": "If one is placed in a request by mistake, it MUST
+# be ignored by the UAS receiving the request." By its tables 2 and 3, those of RFC 3265 §7, RFC 3327
+# §4, RFC 3608 §5 and RFC 3903 §11, and RFC 5839 §3, which adds SIP-ETag to NOTIFY.
+_ELSEWHERE: Final = frozenset({"Min-Expires", "Refer-To", "Reply-To", "Service-Route"})
+_IGNORED: Final[dict[str, frozenset[str]]] = {
+    "NOTIFY": _ELSEWHERE | {"Expires", "Path", "SIP-If-Match"},
+    "OPTIONS": _ELSEWHERE
+    | {"Event", "Expires", "Path", "SIP-ETag", "SIP-If-Match", "Subscription-State"},
+    "PUBLISH": _ELSEWHERE | {"Contact", "Path", "Record-Route", "SIP-ETag", "Subscription-State"},
+    "REGISTER": _ELSEWHERE
+    | {"Event", "Record-Route", "SIP-ETag", "SIP-If-Match", "Subscription-State"},
+    "SUBSCRIBE": _ELSEWHERE | {"Path", "SIP-ETag", "SIP-If-Match", "Subscription-State"},
+}
+_NONE: Final[frozenset[str]] = frozenset()
 
 
 def validate_request(request: Request) -> None:
     """Refuse a request whose syntax a server must not let pass. Raises SIPError 400.
 
     Checked are the Request-URI, the fields that every request has, all fields that a server
-    of ours acts on, fields that must not be repeated, the method in CSeq, and the branch.
+    of ours acts on, fields that must not be repeated, the method in CSeq, and the branch; but
+    nothing that does not apply to the method.
     A request of RFC 2543, without branch, From tag and Max-Forwards, passes. A method that
     nobody has registered and that CSeq denies is answered 501 (RFC 4475 §3.1.2.18).
     """
@@ -109,7 +121,7 @@ def validate_request(request: Request) -> None:
     for name in _MANDATORY:
         if name not in headers:
             raise SIPError(400, text=f"{name} is missing")
-    ignored = _IGNORED.get(request.method, ())
+    ignored = _IGNORED.get(request.method, _NONE)
     vias = _check_fields(request, ignored)
     if request.cseq.method != request.method:
         status = 400 if request.method in METHODS else 501
@@ -136,11 +148,11 @@ def validate_response(response: Response) -> None:
         if name not in headers:
             raise SIPError(400, text=f"{name} is missing")
     parse_cseq(headers["CSeq"][0])
-    if len(_check_fields(response, ())) > 1:
+    if len(_check_fields(response, _NONE)) > 1:
         raise SIPError(400, text="more than one Via")
 
 
-def _check_fields(message: Request | Response, ignored: Collection[str]) -> tuple[Via, ...]:
+def _check_fields(message: Request | Response, ignored: frozenset[str]) -> tuple[Via, ...]:
     """Read every field but those that are ignored; the hops that the message has taken."""
     name = "Via"
     try:

@@ -14,6 +14,12 @@ from simplestack.sip.message import (
 from tests.sip.test_message import SUBSCRIBE, datagram, request
 
 
+def other(method: str, *fields: str) -> bytes:
+    """A request of another method with these fields."""
+    start = f"{method} sip:bob@example.com SIP/2.0"
+    return datagram(*fields, f"CSeq: 5 {method}", start=start, without="CSeq")
+
+
 class CheckTests(SynchronousTestCase):
     """What an endpoint refuses."""
 
@@ -48,8 +54,9 @@ class CheckTests(SynchronousTestCase):
             "o: reg",
         ):
             self.refused(datagram(field), "more than once")
-        for field in ("Expires: 5", "Content-Type: a/b", "SIP-If-Match: x"):
+        for field in ("Expires: 5", "Content-Type: a/b", "Suppress-If-Match: x"):
             self.refused(datagram(field, field), "more than once")
+        self.refused(other("PUBLISH", "SIP-If-Match: x", "SIP-If-Match: x"), "more than once")
 
     def test_syntax(self) -> None:
         """§25.1: each field that a server acts on is refused by name."""
@@ -59,7 +66,6 @@ class CheckTests(SynchronousTestCase):
             "Contact: <sip:a@b>,",
             "Route: p1",
             "Record-Route: <sip:p",
-            "Path: x",
             "Accept: xml",
             "Require: a b",
             "Supported: a;b",
@@ -68,7 +74,6 @@ class CheckTests(SynchronousTestCase):
             "Event: a b",
             "Content-Type: text",
             "Content-Encoding: a b",
-            "SIP-If-Match: a b",
             "Via: SIP/2.0/UDP",
             "Call-ID: a b",
             "CSeq: 1",
@@ -79,20 +84,28 @@ class CheckTests(SynchronousTestCase):
         ):
             name = field.partition(":")[0]
             self.refused(datagram(field, without=name), f"{name}: ")
+        self.refused(other("REGISTER", "Path: x"), "Path: ")
+        self.refused(other("PUBLISH", "SIP-If-Match: a b"), "SIP-If-Match: ")
+        self.refused(other("NOTIFY", "Subscription-State: <a"), "Subscription-State: ")
 
-    def test_ignored(self) -> None:
-        """RFC 3903 §6: "The ESC MUST ignore the Record-Route header field if it is included in a
-        PUBLISH request", and "MUST ignore the Contact header field": whatever is in them.
+    def test_not_applicable(self) -> None:
+        """§20: "Not applicable" means that ... If one is placed in a request by mistake, it MUST be
+        ignored by the UAS receiving the request": as "-" in the tables of RFC 3261 §20, RFC 3265
+        §7.1 and RFC 3903 §11.3 says, and in words RFC 3903 §6 of Contact and Record-Route.
         """
-        for field in ("Contact: sip:a@b?c=d", "Contact: *", "m: <sip:a@b", "Record-Route: <sip:p"):
-            name = "Contact" if field[0] in "mC" else "Record-Route"
-            bad = request(
-                datagram(
-                    field, field, "CSeq: 5 PUBLISH", start="PUBLISH sip:a SIP/2.0", without="CSeq"
-                )
-            )
-            self.assertIn(name, bad.headers)
-            validate_request(bad)
+        for method, names in {
+            "REGISTER": "Event Record-Route Reply-To SIP-ETag SIP-If-Match Subscription-State",
+            "OPTIONS": "Event Expires Reply-To SIP-ETag SIP-If-Match Subscription-State",
+            "PUBLISH": "Contact Path Record-Route Reply-To Subscription-State SIP-ETag",
+            "SUBSCRIBE": "Path Reply-To SIP-If-Match Subscription-State Min-Expires",
+            "NOTIFY": "Expires Path Reply-To SIP-If-Match Min-Expires Service-Route",
+        }.items():
+            for name in names.split():
+                # Neither what is in it counts nor how often it is there.
+                text = other(method, f"{name}: <a b", f"{name}: *", f"{name}: *")
+                if name == "Event":
+                    text = text.replace(b"\r\nEvent: presence", b"")
+                validate_request(request(text))
 
     def test_cseq_method(self) -> None:
         """§8.1.1.5: "The method MUST match that of the request"; of an unknown method it is 501."""
