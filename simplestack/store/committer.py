@@ -424,12 +424,13 @@ class _Writer:
             try:
                 self._execute(self._steps(batch.entries))
             except Exception as error:
-                if not self._database.lost(error, self._connection):
+                if self._database.lost(error, self._connection):
+                    # The server may have been restarted.  Even if it had committed the batch,
+                    # doing so again changes nothing.
+                    self._connection.close()
+                    self._connection = self._database.connect()
+                elif not self._database.contended(error):
                     raise
-                # The server may have been restarted.  Even if it had committed the batch, doing
-                # so again changes nothing.
-                self._connection.close()
-                self._connection = self._database.connect()
                 self._execute(self._steps(batch.entries))
         except Exception as error:
             if not self._database.refused(error):

@@ -32,6 +32,11 @@ _SHAPES = "give sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
 #: exceptions, violated constraints, limits of the program such as the size of an index entry.
 _REFUSALS = ("22", "23", "54")
 
+#: PostgreSQL's codes of a serialization failure and of a deadlock: a server may be set up to
+#: isolate more than is needed here, and others change rows as well, such as who removes a user.
+_CONTENTIONS = ("40001", "40P01")
+#: Milliseconds after which PostgreSQL ends a transaction of which nothing more comes.
+_ABANDONED = 10_000
 
 #: How often, and after how many seconds, a new SQLite file is tried again that others are making.
 _WAL_TRIES = 100
@@ -193,6 +198,10 @@ class Database:
             error, connection.driver, connection.cursor
         )
 
+    def contended(self, error: BaseException) -> bool:
+        """Whether a transaction was ended for the sake of another, so that it may be repeated."""
+        return getattr(error, "sqlstate", None) in _CONTENTIONS
+
     def refused(self, error: BaseException) -> bool:
         """Whether the error is about the data: the database is well."""
         if isinstance(error, (TypeError, ValueError, OverflowError)):
@@ -262,6 +271,11 @@ class Database:
         cursor = connection.execute("SHOW synchronous_commit")
         if cursor.fetchone()[0] == "off":
             connection.execute("SET synchronous_commit TO on")
+        cursor = connection.execute("SHOW idle_in_transaction_session_timeout")
+        if cursor.fetchone()[0] == "0":
+            # Rows that a machine had changed when it lost its power would else be kept for hours
+            # from the one that starts in its place.
+            connection.execute(f"SET idle_in_transaction_session_timeout TO {_ABANDONED}")
 
     def _check_encoding(self, connection: Connection) -> None:
         row = connection.execute("SHOW server_encoding").fetchone()

@@ -9,6 +9,7 @@ import tempfile
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 
 class Cluster:
@@ -57,11 +58,21 @@ class Cluster:
 
     def execute(self, statements: str) -> None:
         """Execute statements in the database."""
+        with self.connected(autocommit=True) as connection:
+            connection.execute(statements.encode())
+
+    def ask(self, statement: str) -> Any:
+        """The first value of the first row that a statement gives."""
+        with self.connected(autocommit=True) as connection:
+            row = connection.execute(statement.encode()).fetchone()
+            return None if row is None else row[0]
+
+    def connected(self, autocommit: bool = False) -> Any:
+        """A connection of psycopg."""
         import psycopg
 
         host = f"host={self._directory} user=postgres dbname=postgres"
-        with psycopg.connect(host, autocommit=True) as connection:
-            connection.execute(statements.encode())
+        return psycopg.connect(host, autocommit=autocommit)
 
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(

@@ -269,6 +269,15 @@ class PostgreSQLTests(_Schema.Tests):
         self.assertEqual(connection.execute("SHOW synchronous_commit").fetchone(), ("on",))
         connection.close()
 
+    def test_abandoned(self) -> None:
+        """The server ends a transaction of a machine that is gone, unless it is told when itself."""
+        url = self.empty()
+        name = "idle_in_transaction_session_timeout"
+        for more, wanted in (("", "10s"), (f"&options=-c%20{name}%3D5000", "5s")):
+            connection = Database(url + more).connect()
+            self.assertEqual(connection.execute(f"SHOW {name}").fetchone(), (wanted,))
+            connection.close()
+
     def test_encoding(self) -> None:
         """A database that can't hold all of Unicode is refused."""
         own = cluster()

@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from unittest import SkipTest
 
@@ -415,3 +416,32 @@ class PostgreSQLTests(_Case):
         self.assertEqual(self.failed, [{ALICE, CAROL}])
         self.assertEqual(self.pump.wait(store.load(ALICE)), [])
         self.assertEqual(self.pump.wait(store.load(BOB)), [binding(BOB)])
+
+    def test_deadlock(self) -> None:
+        """A transaction that the server ends for the sake of another is repeated: nothing is lost."""
+        store = self.started(f"{self.url}&options=-c%20deadlock_timeout%3D10")
+        names = (ALICE, CAROL, BOB)
+        for name in names:
+            self.outcomes([committed(store, ChangeSet(name, [binding(name)]))])
+        touch = "UPDATE binding SET cseq = 7 WHERE aor = '{}'"
+        with self.cluster.connected() as first, self.cluster.connected() as second:
+            first.execute(touch.format(BOB).encode())
+            second.execute(touch.format(CAROL).encode())
+            results = [committed(store, ChangeSet(name, [binding(name, cseq=9)])) for name in names]
+            # The writer has Alice's row and waits for Carol's; somebody waits for Alice's.
+            self.pump.turn()
+            self.wait_for_locks(1)
+            thread = Thread(target=first.execute, args=(touch.format(ALICE).encode(),))
+            thread.start()
+            self.wait_for_locks(2)
+            second.rollback()
+            thread.join()
+            first.rollback()
+        self.assertEqual(self.outcomes(results), [None] * 3)
+        self.assertEqual((self.failed, self.logged), ([], []))
+        self.assertEqual(self.pump.wait(store.load(BOB)), [binding(BOB, cseq=9)])
+
+    def wait_for_locks(self, count: int) -> None:
+        """Wait until so many statements wait for others."""
+        while self.cluster.ask("SELECT count(*) FROM pg_locks WHERE NOT granted") != count:
+            pass
