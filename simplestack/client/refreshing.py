@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from simplestack.client.errors import ClientError, NoAnswerError, RefusedError
+from simplestack.sip.errors import recognized
 
 __all__ = ["Refreshing", "pause_after", "wait_before"]
 
@@ -35,7 +36,7 @@ def pause_after(error: ClientError, failures: int) -> float | None:
     A Retry-After is obeyed (RFC 3261 §20.33); else the pause doubles, up to a minute.
     """
     if isinstance(error, RefusedError):
-        if error.status not in _PASSING:
+        if recognized(error.status) not in _PASSING:
             return None
         if error.retry_after is not None:
             return float(max(1, error.retry_after))

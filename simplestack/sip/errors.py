@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from simplestack.sip.framer import KeepAlive
     from simplestack.sip.message import Request, Response
 
-__all__ = ["REASONS", "ParseError", "SIPError"]
+__all__ = ["REASONS", "ParseError", "SIPError", "recognized"]
 
 REASONS: dict[int, str] = {
     100: "Trying",
@@ -85,6 +85,15 @@ REASONS: dict[int, str] = {
     606: "Not Acceptable",
 }
 """Status codes and their default reason phrases (the IANA registry of SIP response codes)."""
+
+
+def recognized(status: int) -> int:
+    """The status code that a client acts on.
+
+    RFC 3261 §8.1.3.2: "A UAC MUST treat any final response it does not recognize as being
+    equivalent to the x00 response code of that class".
+    """
+    return status if status in REASONS else status // 100 * 100
 
 
 class SIPError(Exception):

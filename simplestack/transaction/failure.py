@@ -18,6 +18,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from simplestack.sip.errors import recognized
+
 __all__ = ["Judgement", "Lost", "Patience", "Verdict", "judge"]
 
 #: Why there was no final response: none came in time, the connection broke under the request, or
@@ -99,6 +101,7 @@ def judge(
         return Judgement(Verdict.RETRY, pause)
     if status < 300:
         return _NOTHING
+    status = recognized(status)
     # RFC 6665 §4.2.2: "a 404, 405, 410, 416, 480-485, 489, 501, or 604 response to the NOTIFY
     # request, the notifier MUST remove the corresponding subscription."
     if status in _USAGE:

@@ -26,6 +26,14 @@ class PauseTests(SynchronousTestCase):
             self.assertIsNone(pause_after(RefusedError(status, "no"), 1))
         self.assertIsNone(pause_after(ClientError("nonsense"), 1))
 
+    def test_unknown(self) -> None:
+        """RFC 3261 §8.1.3.2: "A UAC MUST treat any final response it does not recognize as being
+        equivalent to the x00 response code of that class": 599 passes as 500 does, 499 does not.
+        """
+        self.assertEqual(pause_after(RefusedError(599, "who knows"), 1), 2)
+        self.assertIsNone(pause_after(RefusedError(499, "who knows"), 1))
+        self.assertIsNone(pause_after(RefusedError(505, "SIP/3.0"), 1))
+
     def test_doubles(self) -> None:
         """The pause doubles with each failure, up to a minute."""
         pauses = [pause_after(NoAnswerError("silence"), failures) for failures in range(1, 9)]

@@ -41,6 +41,8 @@ class JudgeTests(SynchronousTestCase):
         """Unrecognized codes are treated as x00 of their class (RFC 3261 §8.1.3.2)."""
         self.assertIs(judge(499).verdict, Verdict.NOTHING)
         self.assertIs(judge(699).verdict, Verdict.NOTHING)
+        self.assertEqual(judge(599, failures=2), judge(500, failures=2))
+        self.assertEqual(judge(555), judge(500))
 
     def test_retry_after(self) -> None:
         """Retry-After is honoured, within bounds (RFC 3261 §20.33)."""
