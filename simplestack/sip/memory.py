@@ -19,7 +19,16 @@ _LONGEST_ELEMENT: Final = 2000
 class _Memory(dict[K, T]):
     """What a function gave for the keys that it was asked about last."""
 
-    __slots__ = ("_before", "_least", "_length", "_longest", "_parse", "_size", "_users_texts")
+    __slots__ = (
+        "_before",
+        "_gone",
+        "_least",
+        "_length",
+        "_longest",
+        "_parse",
+        "_size",
+        "_users_texts",
+    )
 
     def __init__(
         self,
@@ -36,6 +45,9 @@ class _Memory(dict[K, T]):
         self._longest = longest
         #: What this memory held before it was full, where texts in use are found again.
         self._before: dict[K, T] = {}
+        #: What of very many users has had its turn is let go one by one, as others come: all at once
+        #: it would hold up whoever waits.
+        self._gone: dict[K, T] = {}
 
     def __missing__(self, key: K) -> T:
         if self._length(key) > self._longest:
@@ -43,7 +55,11 @@ class _Memory(dict[K, T]):
         value = self._before.get(key)
         if value is None:
             value = self._parse(key)
+        if self._gone:
+            self._gone.popitem()
         if len(self) >= self._size:
+            if self._users_texts:
+                self._gone = self._before
             self._before = self.copy()
             self.clear()
         self[key] = value
@@ -68,7 +84,7 @@ def remember(size: int, each: int = 0) -> Callable[[Callable[[str], T]], Callabl
     """Keep up to twice `size` results of a function of one text, those used last.
 
     `each` is how many texts a user has that he says again and again: after `make_room` so many
-    are kept for each user, where that is more.
+    are kept for each user, where that is more. What such a memory forgets goes one by one.
 
     Texts over 512 characters are not kept, so that strangers can't fill the memory with
     long ones. What is known is found without a call of Python code: header fields repeat so

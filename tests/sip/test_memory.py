@@ -1,10 +1,16 @@
 """What functions of texts and other values remember."""
 
+from itertools import pairwise
 from sys import getrefcount
+from weakref import WeakSet
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.sip.memory import make_room, remember, remember_short, share
+
+
+class _Value(list[str]):
+    __hash__ = object.__hash__  # type: ignore[assignment]  # a list has none
 
 
 class RememberTests(SynchronousTestCase):
@@ -20,6 +26,23 @@ class RememberTests(SynchronousTestCase):
         for text in ("a", "a", "b" * 513, "b" * 513):
             read(text)
         self.assertEqual(calls, ["a", "b" * 513, "b" * 513])
+
+    def test_let_go(self) -> None:
+        """What users said is let go one by one as others come: never more than one for each."""
+
+        @remember(100, each=1)
+        def read(text: str) -> list[str]:
+            value = _Value([text])
+            living.add(value)
+            return value
+
+        living: WeakSet[_Value] = WeakSet()
+        counts = []
+        for number in range(1000):
+            read(f"sip:u{number}@example.com")
+            counts.append(len(living))
+        self.assertGreaterEqual(min(b - a for a, b in pairwise(counts)), 0)
+        self.assertEqual(max(counts), 201)
 
     def test_room_for_users(self) -> None:
         """As many texts are kept as users say again and again, and never fewer than at first."""
@@ -67,7 +90,7 @@ class ShareTests(SynchronousTestCase):
         before = getrefcount(text)
         share(text)
         self.assertGreater(getrefcount(text), before)
-        for number in range(2 * 16_384 + 1):
+        for number in range(3 * 16_384 + 1):
             share(f"<sip:u{number}@example.com>")
         self.assertEqual(getrefcount(text), before)
 
