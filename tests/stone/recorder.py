@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from types import TracebackType
+from typing import Any
 
 from simplestack.stone.credentials import values_of
 from simplestack.stone.sink import Sink
@@ -23,7 +24,7 @@ class Recorder:
         #: A method that is answered 403; seconds by which answers to PUBLISHes are late.
         self._refused = refused
         self.delay = 0.0
-        self._late: list[tuple[float, bytes, object]] = []
+        self._late: list[tuple[float, bytes, Any]] = []
         self._sink = Sink(b"127.0.0.1:%d" % self.port)
         self._there: dict[str, set[bytes]] = {
             "REGISTER": set(),
@@ -59,11 +60,11 @@ class Recorder:
             now = time.monotonic()
             while self._late and self._late[0][0] <= now:
                 _, data, where = self._late.pop(0)
-                self._socket.sendto(data, where)  # type: ignore[arg-type]
+                self._socket.sendto(data, where)
             if select.select([self._socket], [], [], 0.01)[0]:
                 self._take(*self._socket.recvfrom(65536))
 
-    def _take(self, data: bytes, where: object) -> None:
+    def _take(self, data: bytes, where: Any) -> None:
         method = data.partition(b" ")[0]
         if method == self._refused:
             head = b"".join(
@@ -71,7 +72,7 @@ class Recorder:
                 for name in (b"Via", b"From", b"To", b"Call-ID", b"CSeq")
             )
             answer = b"SIP/2.0 403 Forbidden\r\n%bContent-Length: 0\r\n\r\n" % head
-            self._socket.sendto(answer, where)  # type: ignore[arg-type]
+            self._socket.sendto(answer, where)
             return
         name = method.decode()
         if name in self._there:
