@@ -111,11 +111,14 @@ class ClockTurns:
         due = turns.undelivered.due(aor, now)
         told = turns.resume(resident, due, now)
         notify = tuple([each for each in due if each in state.subscriptions and each not in told])
-        notifications = turns.apply(resident, changes, notify, now)
         if resident.untold:
             resident.untold = False
-            notifications += notifier.full_state(changes, now)
+            # Which says what the changes mean, too.
+            state.apply(changes)
+            notifier.settle(changes, now)
+            notifications = notifier.full_state(changes, now)
         else:
+            notifications = turns.apply(resident, changes, notify, now)
             boundary = notifier.boundary(now)
             if boundary is not None and boundary <= now:
                 # What the other changes mean has been told.

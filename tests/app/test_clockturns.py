@@ -244,6 +244,27 @@ class RestartTests(TurnCase):
         self.world.run(60.0)
         self.assertEqual(self.bindings(BOB), [])
 
+    def test_expiry_is_in_it(self) -> None:
+        """Full state says what has expired meanwhile: nobody is told the same again behind it."""
+        self.register(60)
+        self.publish("here")
+        self.subscribe()
+        carol = self.world.phone("carol@example.com")
+        self.world.store_rules(BOB, {"allow": [ALICE, carol.aor]})
+        self.subscribe(carol, 60)
+        for package in ("reg", "presence.winfo"):
+            self.bob.ask("SUBSCRIBE", BOB, {"Event": [package]})
+        self.world.run(1.0)
+        self.bob.notifies()
+        self.alice.notifies()
+        self.world.now += 90.0
+        self.world.restart()
+        self.world.run(5.0)
+        watchers, contacts = sorted(self.bob.notifies(), key=lambda each: each.get("Event") or "")
+        self.assertIn(b'state="init"', contacts.body)
+        self.assertNotIn(b"carol", watchers.body)
+        self.assertEqual([len(phone.notifies()) for phone in (self.alice, carol)], [1, 1])
+
     def test_role_left_out(self) -> None:
         """What roles have kept that are not served any more ends by its time, and is no work then."""
         self.register(60)
