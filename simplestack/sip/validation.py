@@ -87,21 +87,23 @@ _READ: Final[dict[str, tuple[Callable[[str], object] | None, bool]]] = {
     "Require": (parse_tokens, True),
     "Proxy-Require": (parse_tokens, True),
     "Supported": (parse_tokens, True),
-    "Allow": (parse_tokens, True),
-    "Allow-Events": (parse_tokens, True),
     "Content-Encoding": (parse_tokens, True),
 }
 
 # RFC 3261 §20 of a field that is "not applicable": "If one is placed in a request by mistake, it MUST
 # be ignored by the UAS receiving the request." By its tables 2 and 3, those of RFC 3265 §7, RFC 3327
 # §4, RFC 3608 §5 and RFC 3903 §11, and RFC 5839 §3, which adds SIP-ETag to NOTIFY.
+#
+# And §8.2.2: "A UAS SHOULD ignore any malformed header fields that are not necessary for processing
+# requests": the bodies that a client takes are of interest in SUBSCRIBE alone.
 _ELSEWHERE: Final = frozenset({"Min-Expires", "Refer-To", "Reply-To", "Service-Route"})
+_ANSWERED: Final = _ELSEWHERE | {"Accept"}
 _IGNORED: Final[dict[str, frozenset[str]]] = {
-    "NOTIFY": _ELSEWHERE | {"Expires", "Path", "SIP-If-Match"},
-    "OPTIONS": _ELSEWHERE
+    "NOTIFY": _ANSWERED | {"Expires", "Path", "SIP-If-Match"},
+    "OPTIONS": _ANSWERED
     | {"Event", "Expires", "Path", "SIP-ETag", "SIP-If-Match", "Subscription-State"},
-    "PUBLISH": _ELSEWHERE | {"Contact", "Path", "Record-Route", "SIP-ETag", "Subscription-State"},
-    "REGISTER": _ELSEWHERE
+    "PUBLISH": _ANSWERED | {"Contact", "Path", "Record-Route", "SIP-ETag", "Subscription-State"},
+    "REGISTER": _ANSWERED
     | {"Event", "Record-Route", "SIP-ETag", "SIP-If-Match", "Subscription-State"},
     "SUBSCRIBE": _ELSEWHERE | {"Path", "SIP-ETag", "SIP-If-Match", "Subscription-State"},
 }

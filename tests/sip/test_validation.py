@@ -69,8 +69,6 @@ class CheckTests(SynchronousTestCase):
             "Accept: xml",
             "Require: a b",
             "Supported: a;b",
-            "Allow: A/B",
-            "Allow-Events: a b",
             "Event: a b",
             "Content-Type: text",
             "Content-Encoding: a b",
@@ -106,6 +104,14 @@ class CheckTests(SynchronousTestCase):
                 if name == "Event":
                     text = text.replace(b"\r\nEvent: presence", b"")
                 validate_request(request(text))
+
+    def test_not_necessary(self) -> None:
+        """§8.2.2: "A UAS SHOULD ignore any malformed header fields that are not necessary for
+        processing requests."
+        """
+        for method in ("REGISTER", "OPTIONS", "PUBLISH", "NOTIFY"):
+            validate_request(request(other(method, "Accept: xml", "Allow: A/B")))
+        validate_request(request(datagram("Allow: A/B", "Allow-Events: a b")))
 
     def test_cseq_method(self) -> None:
         """§8.1.1.5: "The method MUST match that of the request"; of an unknown method it is 501."""
