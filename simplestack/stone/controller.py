@@ -409,6 +409,11 @@ class Controller:
         """Have a step done; ``at_begin`` and ``at_end`` are called when counting does."""
         load = self.configuration.load
         scenario = SCENARIOS[load.scenario]
+        if scenario.outage:
+            # Many connections take a time to close, and it is not the server's.
+            for peer in self.peers:
+                peer.say({"outage": True})
+            self._await(self.peers, "cut")
         self._set_clocks()
         at = time.monotonic() + _LEAD
         step.begin, step.end = at + step.warm, at + step.warm + step.length

@@ -1,10 +1,15 @@
 """The users of a process, their subscriptions, and what they have under way."""
 
+from typing import Final
+
 from simplestack.stone.credentials import Credentials
 from simplestack.stone.templates import Body, PublishTemplate, RegisterTemplate, SubscribeTemplate
 from simplestack.stone.wire import Link
 
 __all__ = ["Dialog", "Presentity", "Request", "Watcher"]
+
+#: Contacts of before that a user remembers.
+_FORMER: Final = 16
 
 
 class Presentity:
@@ -17,6 +22,7 @@ class Presentity:
         "domain",
         "entity_tag",
         "expires",
+        "former",
         "index",
         "link",
         "publish",
@@ -48,14 +54,20 @@ class Presentity:
         #: Of the last change that was accepted, and of the last one before what is measured.
         self.serial = 0
         self.uncounted = 0
+        #: Where it was registered before: by connections that were cut.
+        self.former: list[bytes] = []
         self.join(link)
 
     def join(self, link: Link) -> None:
         """Use this link from now on."""
         self.link = link
         self.register = RegisterTemplate(
-            self.credentials, self.aor, self.domain, link, self.expires
+            self.credentials, self.aor, self.domain, link, self.expires, self.former
         )
+        self.former = [
+            *self.former[1 - _FORMER :],
+            link.contact(self.credentials.username.encode()),
+        ]
         self.publish = PublishTemplate(self.credentials, self.aor, link, self.expires, self.body)
 
 

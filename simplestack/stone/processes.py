@@ -78,6 +78,20 @@ def _runs(pid: int) -> bool:
         return False
 
 
+def _ancestry() -> set[int]:
+    """This process, and all that it was started by: in their command lines stand the same words."""
+    found: set[int] = set()
+    pid = os.getpid()
+    while pid > 0 and pid not in found:
+        found.add(pid)
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            break
+        pid = int(stat.rpartition(")")[2].split()[1])
+    return found
+
+
 def _proportional(pid: int) -> int:
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         name, _, value = line.partition(":")
@@ -92,7 +106,7 @@ def _matching(name: str) -> list[int]:
             raise StoneError(f"server.watch: there is no process {name}")
         return [int(name)]
     found = []
-    own = {os.getpid(), os.getppid()}
+    own = _ancestry()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) not in own:
             try:

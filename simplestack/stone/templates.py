@@ -5,6 +5,7 @@ the presentity, the serial of the change, and the moment for which it was schedu
 controller's clock; a NOTIFY is matched to its PUBLISH by it, in whatever process.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from simplestack.stone.credentials import Credentials, values_of
@@ -49,14 +50,20 @@ class Body:
 
     @classmethod
     def of_size(cls, entity: bytes, contact: bytes, size: int) -> "Body":
-        """A PIDF document (RFC 3863) of so many octets, filled up with the words of a note."""
-        before = (
+        """A PIDF document (RFC 3863) of so many octets, filled up with the words of a note.
+
+        Names that are too long for it leave no room for a contact; the shortest has 262 octets
+        and those of the URI.
+        """
+        head = (
             b'<?xml version="1.0" encoding="UTF-8"?>\r\n'
             b'<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="%b">\r\n'
-            b'<tuple id="t1"><status><basic>open</basic></status>'
-            b'<contact priority="0.8">%b</contact><note>' % (entity, contact)
+            b'<tuple id="t1"><status><basic>open</basic></status>' % entity
         )
         after = b"</note></tuple>\r\n</presence>\r\n"
+        before = head + b'<contact priority="0.8">%b</contact><note>' % contact
+        if len(before) + MARK_LENGTH + len(after) > size:
+            before = head + b"<note>"
         missing = size - len(before) - MARK_LENGTH - len(after)
         if missing > 0:
             words = b" at the desk until four," * (missing // 24 + 1)
@@ -78,12 +85,20 @@ class Body:
 class RegisterTemplate:
     """REGISTER of one contact, refreshed with the same Call-ID and a rising CSeq."""
 
-    __slots__ = ("_credentials", "_end", "_head", "_middle", "_tail", "_uri", "number")
+    __slots__ = ("_credentials", "_end", "_former", "_head", "_middle", "_tail", "_uri", "number")
 
     def __init__(
-        self, credentials: Credentials, aor: bytes, domain: bytes, link: Link, expires: int
+        self,
+        credentials: Credentials,
+        aor: bytes,
+        domain: bytes,
+        link: Link,
+        expires: int,
+        former: Sequence[bytes] = (),
     ) -> None:
         self._credentials = credentials
+        #: The contacts that are removed, too: those of connections that were cut (RFC 3261 §10.2.2).
+        self._former = b"".join([b"Contact: <%b>\r\n" % each for each in former])
         self.number = 0
         name = credentials.username.encode()
         self._uri = b"sip:" + domain
@@ -96,7 +111,7 @@ class RegisterTemplate:
         self._end = expires
 
     def write(self, branch: bytes, ending: bool) -> bytes:
-        """The octets of one more; ``ending`` removes the contact."""
+        """The octets of one more; ``ending`` removes the contact, and the former ones."""
         self.number += 1
         return b"".join(
             (
@@ -106,6 +121,7 @@ class RegisterTemplate:
                 b"%d" % self.number,
                 self._tail,
                 b"%d\r\n" % (0 if ending else self._end),
+                self._former if ending else b"",
                 self._credentials.line(b"REGISTER", self._uri),
                 b"Content-Length: 0\r\n\r\n",
             )

@@ -178,6 +178,10 @@ class Worker:
         elif "stop" in command:
             self._leave_off()
             self._say({"stopped": True})
+        elif "outage" in command:
+            assert self._engine is not None
+            self._engine.drop()
+            self._say({"cut": True})
         elif "recover" in command:
             self._recover()
             self._say({"recovered": True})
@@ -367,8 +371,6 @@ class Worker:
         while time.monotonic() < start - 0.002:
             self._turn(0.001)
         engine.opened.clear()
-        if step["outage"]:
-            engine.drop()
         tally = engine.tally = Tally()
         engine.begin, engine.end = engine.moment(begin), engine.moment(end)
         sources = []

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from simplestack.documents.pidf import parse_presence
 from simplestack.sip.message import Request, parse_message
 from simplestack.sip.validation import validate_request
 from simplestack.stone.credentials import Credentials, values_of
@@ -64,6 +65,29 @@ class TemplateTest(SynchronousTestCase):
         )
         self.assertEqual((first.expires, second.expires), (60, 0))
         self.assertEqual(first.call_id, second.call_id)
+
+    def test_former_contacts(self) -> None:
+        """Who has come back from an outage removes what it had before, too (RFC 3261 §10.2.2)."""
+        template = RegisterTemplate(
+            self.credentials, self.aor, b"example.com", self.link, 60, [b"sip:a@b", b"sip:a@c"]
+        )
+        for ending, count in ((False, 1), (True, 3)):
+            data = template.write(b"0000000001", ending)
+            self.read(data)
+            self.assertEqual(len(values_of(data, b"Contact")), count)
+
+    def test_size(self) -> None:
+        """A document has the size that was asked for, whatever the names are."""
+        for entity, contact in (
+            (b"sip:a@b.example", b"sip:a@192.0.2.1"),
+            (b"sip:u000001@presence.customers.example", b"sip:u000001@[2001:db8::1234:5678]:45678"),
+            (b"sip:u000001@" + b"very." * 10 + b"long", b"sip:u000001@[2001:db8::1]:45678"),
+        ):
+            for size in (350, 351, 1000):
+                body = Body.of_size(entity, contact, size)
+                document = body.before + mark(b"abcdef", 1, 1, 1) + body.after
+                self.assertEqual(len(document), size)
+                self.assertEqual(parse_presence(document).entity.encode(), entity)
 
     def test_publish(self) -> None:
         """PUBLISH: initial, modifying, refreshing without a body, removing (RFC 3903 §4)."""

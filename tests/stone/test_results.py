@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 from typing import Any
 from xml.etree import ElementTree
 
@@ -272,6 +274,24 @@ class ProcessesTest(SynchronousTestCase):
         self.assertGreater(after.cpu, before.cpu)
         self.assertGreater(after.memory, 1 << 20)
         self.assertIn(os.getpid(), made.pids())
+
+    def test_not_who_has_started_us(self) -> None:
+        """Shells in whose command line the words stand because ours has them are not the server."""
+        program = (
+            "from simplestack.stone.processes import _matching\n"
+            "from simplestack.stone.errors import StoneError\n"
+            "try: print(_matching('a name that ' + 'nobody has'))\n"
+            "except StoneError: print('none')"
+        )
+        words = "a name that nobody has"
+        line = f"sh -c '{sys.executable} -c \"$1\" x; true' '{words}' \"$1\"; true"
+        said = subprocess.run(
+            ["sh", "-c", line, words, program],
+            capture_output=True,
+            check=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+        )
+        self.assertEqual(said.stdout, b"none\n")
 
     def test_nobody(self) -> None:
         """A process that is not there is told before the run."""
