@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from math import inf
 from typing import Any, Final, NamedTuple
 
+from simplestack.stone.results import short_of_users
 from simplestack.stone.running import Run
 
 __all__ = ["Bounds", "Search", "passes"]
@@ -45,8 +46,9 @@ class Search:
         self._most = most
         self.low = 0.0
         self.high = 0.0
-        #: Whether the generator was the bound before the server.
+        #: Whether the generator was the bound before the server, or the number of its users.
         self.bound = False
+        self.crowded = False
 
     def take(self, step: dict[str, Any]) -> None:
         """Learn from a step."""
@@ -56,6 +58,7 @@ class Search:
         else:
             self.high = min(self.high or rate, rate)
             self.bound = bool(step["generator"]["bound"])
+            self.crowded = short_of_users(step)
 
     def next(self) -> float | None:
         """The next rate to try; None at the end."""
@@ -87,5 +90,6 @@ class Search:
             "messages_per_second": at["messages_per_second"] if at else 0.0,
             "users": at["users"] if at else None,
             "generator_bound": self.bound,
+            "short_of_users": self.crowded,
             "most": self.low >= self._most,
         }

@@ -8,7 +8,7 @@ from simplestack.stone.controller import Step
 from simplestack.stone.histogram import Times
 from simplestack.stone.processes import Usage
 from simplestack.stone.scenarios import users_of
-from simplestack.stone.tally import METHODS
+from simplestack.stone.tally import METHODS, NOBODY
 
 __all__ = [
     "PERCENTILES",
@@ -17,6 +17,7 @@ __all__ = [
     "closing_lines",
     "lines_of",
     "merged",
+    "short_of_users",
     "silent",
     "step_result",
     "times_of",
@@ -181,6 +182,11 @@ def silent(result: dict[str, Any]) -> bool:
     return asked and not done and set(result["messages"]) <= set(METHODS)
 
 
+def short_of_users(result: dict[str, Any]) -> bool:
+    """Whether something in a step was not done because all users waited for answers."""
+    return any(what.endswith(NOBODY) for what in result["errors"])
+
+
 def lines_of(result: dict[str, Any]) -> list[str]:
     """A step's figures in some lines."""
     lines = [
@@ -221,6 +227,8 @@ def lines_of(result: dict[str, Any]) -> list[str]:
         )
     for what, number in list(result["errors"].items())[:8]:
         lines.append(f"  {number} × {what}")
+    if short_of_users(result):
+        lines.append("  more load.presentities would let more be under way")
     generator = result["generator"]
     core = generator["messages_per_core"]
     lines.append(
@@ -271,6 +279,10 @@ def closing_lines(result: dict[str, Any]) -> list[str]:
             said += f"; {knee['not_borne']:g}/s is not"
         if knee.get("most"):
             said += "; there are not enough users to ask for more"
+        if knee.get("short_of_users"):
+            said += (
+                "; all users waited for answers there, with more load.presentities it may be more"
+            )
         if knee["generator_bound"]:
             said += "; the generator was the bound there, not the server"
         lines.append(said)

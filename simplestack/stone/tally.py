@@ -7,6 +7,7 @@ from simplestack.stone.histogram import Counts
 __all__ = [
     "KINDS",
     "METHODS",
+    "NOBODY",
     "PUBLISH",
     "REFRESH",
     "REGISTER",
@@ -51,6 +52,8 @@ METHODS: Final = (
 )
 
 
+#: The error of an operation for which all users waited too long for answers.
+NOBODY: Final = "nobody was free to do it"
 #: So many different errors are told from each other.
 _KINDS_OF_ERRORS: Final = 32
 

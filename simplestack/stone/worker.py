@@ -21,7 +21,7 @@ from simplestack.stone.reckoning import count_missing, unshown, untold
 from simplestack.stone.scenarios import SCENARIOS
 from simplestack.stone.schedule import Source, moments
 from simplestack.stone.surroundings import own_bodies
-from simplestack.stone.tally import KINDS, PUBLISH, RESUBSCRIBE, SUBSCRIBE, UNPUBLISH, Tally
+from simplestack.stone.tally import KINDS, NOBODY, PUBLISH, RESUBSCRIBE, SUBSCRIBE, UNPUBLISH, Tally
 from simplestack.stone.templates import Body
 from simplestack.stone.wire import Wire
 
@@ -401,16 +401,12 @@ class Worker:
                 self._say({"progress": self._progress()})
         measured = time.process_time() - beginning
         engine.counting = False
-        while not self._stopping and self._begin(sources, end, most_pending) <= end:
-            # What comes meanwhile must not be lost for want of room.
-            self._turn(0.0)
-        # What was due and found nobody free is as late as can be.
-        for source in sources:
-            while source.due < end:
-                if engine.moment(source.due) >= engine.begin:
-                    tally.started[source.kind] += 1
-                    tally.error(f"{KINDS[source.kind]}: nobody was free to do it")
-                source.advance()
+        # What was due has as long as all the others to find somebody who is free.
+        while any(source.due < end for source in sources) and not self._stopping:
+            self._begin(sources, now, most_pending)
+            now = self._turn(
+                _LOOK if all(source.due >= end or source.blocked for source in sources) else 0.0
+            )
         until = now + load.limit + 0.1
         while engine.awaited() and now < until and not self._stopping:
             now = self._turn(_LOOK)
@@ -445,7 +441,7 @@ class Worker:
                 elif now - source.due > engine.limit:
                     if engine.begin <= engine.moment(source.due) < engine.end:
                         tally.started[source.kind] += 1
-                        tally.error(f"{KINDS[source.kind]}: nobody was free to do it")
+                        tally.error(f"{KINDS[source.kind]}: {NOBODY}")
                 else:
                     source.blocked, source.waited = True, now
                     break

@@ -29,6 +29,7 @@ from simplestack.stone.controller import start
 from simplestack.stone.errors import InterruptedRunError, StoneError
 from simplestack.stone.joining import serve
 from simplestack.stone.progress import Progress
+from simplestack.stone.results import lines_of
 from simplestack.stone.running import run
 from simplestack.stone.scenarios import SCENARIOS
 from simplestack.stone.sink import running_sink
@@ -408,6 +409,25 @@ class SinkTest(SynchronousTestCase):
         self.assertEqual((first["success"], third["success"]), (1.0, 1.0))
         self.assertEqual(second["operations"]["publish"]["succeeded"], 0)
         self.assertEqual(recorder.publications, 40)
+
+    def test_all_wait_at_the_end(self) -> None:
+        """What is due near the end has the limit to find somebody free, as what was due before."""
+        with Recorder() as recorder:
+            recorder.delay = 0.1
+            load = {"scenario": "register", "presentities": 4, "rate": 60.0, "warm": 0.0}
+            (step,) = run(configuration_of(recorder.port, **load))["steps"]
+        self.assertEqual((step["success"], step["errors"]), (1.0, {}))
+        self.assertEqual(step["operations"]["register"]["succeeded"], 24)
+        self.assertLess(step["operations_per_second"], 50)
+
+    def test_nobody_is_free(self) -> None:
+        """Where all users wait for longer than the limit, it is said that more may be needed."""
+        with Recorder() as recorder:
+            recorder.delay = 0.1
+            load = {"scenario": "register", "presentities": 4, "rate": 200.0, "limit": 0.3}
+            (step,) = run(configuration_of(recorder.port, **load))["steps"]
+        self.assertIn("register: nobody was free to do it", step["errors"])
+        self.assertIn("more load.presentities", "\n".join(lines_of(step)))
 
     def test_behind_at_the_end(self) -> None:
         """What is due in a moment when the process had no time for it is begun, however much that is."""
