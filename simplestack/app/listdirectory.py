@@ -130,12 +130,11 @@ class ListDirectory:
             service = self._users(name, owner, sources)
             if service is None:
                 return None
-        if service.packages and package not in service.packages:
-            # "the request MUST be rejected with a 489" (RFC 4826 §4.4.6)
-            offered = ", ".join(service.packages)
-            raise SIPError(
-                489, headers=[("Allow-Events", offered)], text=f"the list is for {offered}"
-            )
+        if service.packages is not None and package not in service.packages:
+            # "the request MUST be rejected with a 489" (RFC 4826 §4.5)
+            offered = ", ".join(filter(None, service.packages))
+            headers = [("Allow-Events", offered)] if offered else []
+            raise SIPError(489, headers=headers, text=f"the list is for {offered or 'no package'}")
         evaluator = Evaluator(
             self._fetch,
             owner,

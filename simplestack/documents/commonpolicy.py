@@ -14,8 +14,8 @@ from simplestack.documents import namespaces as ns
 from simplestack.documents.elements import Element, read
 from simplestack.documents.errors import DocumentError
 from simplestack.documents.markup import attribute
-from simplestack.documents.timestamps import format_timestamp, parse_timestamp
-from simplestack.documents.xml import line_of, local_name, required
+from simplestack.documents.timestamps import format_timestamp, parse_datetime
+from simplestack.documents.xml import given, line_of, local_name
 from simplestack.sip.errors import SIPError
 from simplestack.sip.uri import parse_uri
 
@@ -176,7 +176,7 @@ def _read_condition(node: etree._Element) -> Condition:
     if node.tag == _NS + "identity":
         return Identity(tuple(_read_member(child) for child in node))
     if node.tag == _NS + "sphere":
-        return Sphere(required(node, "value"))
+        return Sphere(given(node, "value"))
     if node.tag == _NS + "validity":
         return _read_validity(node)
     return OtherCondition(read(node))
@@ -184,7 +184,7 @@ def _read_condition(node: etree._Element) -> Condition:
 
 def _read_member(node: etree._Element) -> One | Many | OtherIdentity:
     if node.tag == _NS + "one" and not len(node):
-        return One(required(node, "id"))
+        return One(given(node, "id"))
     if node.tag == _NS + "many" and all(child.tag == _NS + "except" for child in node):
         exceptions = list(node)
         domain = node.get("domain")
@@ -202,7 +202,7 @@ def _read_validity(node: etree._Element) -> Validity:
     if not children or names != ["from", "until"] * (len(children) // 2):
         line = line_of(node)
         raise DocumentError(f"<validity> in line {line} is not pairs of <from> and <until>", line)
-    moments = [parse_timestamp(child.text or "") for child in children]
+    moments = [parse_datetime(child.text or "") for child in children]
     return Validity(tuple(zip(moments[::2], moments[1::2], strict=True)))
 
 

@@ -28,7 +28,7 @@ from simplestack.documents.commonpolicy import (
 from simplestack.documents.elements import Element, declarations, read
 from simplestack.documents.errors import DocumentError
 from simplestack.documents.markup import DECLARATION, attribute, text
-from simplestack.documents.xml import line_of, local_name, parse_content, required
+from simplestack.documents.xml import given, line_of, local_name, parse_content, required
 from simplestack.sip.uri import parse_uri
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "domain_of",
     "identity_key",
     "parse_ruleset",
+    "read_ruleset",
     "set_handling",
 ]
 
@@ -215,7 +216,14 @@ def parse_ruleset(data: bytes) -> Ruleset:
     :raises DocumentError: if the XML is not a ruleset, or a value in it is not
         one; whoever evaluates rules then must deny.
     """
-    root = parse_content(data)
+    return read_ruleset(parse_content(data))
+
+
+def read_ruleset(root: etree._Element) -> Ruleset:
+    """Read a document that has been parsed without comments.
+
+    :raises DocumentError: as ``parse_ruleset`` does.
+    """
     if root.tag != _CP + "ruleset":
         raise DocumentError(f"the root element is not <ruleset> of {ns.COMMON_POLICY}")
     rules = tuple(_read_rule(node) for node in root.iterchildren(_CP + "rule"))
@@ -357,7 +365,7 @@ def _read_transformations(node: etree._Element) -> Transformations:
         elif tag == _PR + "provide-unknown-attribute":
             if _boolean(child):
                 # An element of no namespace is named by an empty ns.
-                unknown.append((child.get("ns", "").strip(), required(child, "name")))
+                unknown.append((child.get("ns", "").strip(), given(child, "name")))
         elif tag == _PR + "provide-all-attributes":
             all_attributes = True
         else:

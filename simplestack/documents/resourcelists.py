@@ -9,7 +9,7 @@ from lxml import etree
 from simplestack.documents import namespaces as ns
 from simplestack.documents.errors import DocumentError
 from simplestack.documents.xcaperror import ConflictReport, Exists
-from simplestack.documents.xml import local_name, parse_content, required
+from simplestack.documents.xml import given, local_name, parse_content, required
 from simplestack.sip.errors import SIPError
 from simplestack.sip.uri import parse_uri
 
@@ -73,12 +73,12 @@ class List(NamedTuple):
 
 
 class Service(NamedTuple):
-    """An RLS service: a list by value or by URI, and the event packages (§4.1)."""
+    """An RLS service: a list by value or by URI, and the event packages, None for any (§4.1)."""
 
     uri: str
     resource_list: str | None = None
     list: List | None = None
-    packages: tuple[str, ...] = ()
+    packages: tuple[str, ...] | None = None
 
 
 def parse_resource_lists(data: bytes) -> tuple[List, ...]:
@@ -168,7 +168,7 @@ def _read_list(node: etree._Element) -> List:
     for child in node:
         tag = child.tag
         if tag == _RL + "entry":
-            items.append(Entry(required(child, "uri"), _display_name(child)))
+            items.append(Entry(given(child, "uri"), _display_name(child)))
         elif tag == _RL + "list":
             items.append(_read_list(child))
         elif tag == _RL + "entry-ref":
@@ -181,17 +181,16 @@ def _read_list(node: etree._Element) -> List:
 def _read_service(node: etree._Element) -> Service:
     reference = node.findtext(_RLS + "resource-list")
     own = node.find(_RLS + "list")
+    packages = node.find(_RLS + "packages")
     if (reference is None) == (own is None):
         raise DocumentError(f'service "{node.get("uri")}" needs either <resource-list> or <list>')
     return Service(
-        required(node, "uri"),
+        given(node, "uri"),
         None if reference is None else reference.strip(),
         None if own is None else _read_list(own),
-        tuple(
-            (package.text or "").strip()
-            for group in node.iterchildren(_RLS + "packages")
-            for package in group.iterchildren(_RLS + "package")
-        ),
+        None
+        if packages is None
+        else tuple((each.text or "").strip() for each in packages.iterchildren(_RLS + "package")),
     )
 
 
@@ -250,10 +249,16 @@ def _bad_reference(reference: str, owner: str | None) -> str | None:
     """Say what is wrong with a ``<resource-list>`` by looking at it alone (§4.4.5)."""
     if _bad_item("external", reference) is not None:
         return f'resource-list "{reference}" is not an absolute HTTP URI'
-    segments = urlsplit(reference).path.partition("/~~/")[0].split("/")
+    segments = [unquote(segment) for segment in urlsplit(reference).path.split("/")]
+    document = segments.index("~~") if "~~" in segments else len(segments)
+    node = segments[document + 1 :]
+    if not node or node[-1][:1] in ("", "@") or node[-1] == "namespace::*":
+        # "The URI MUST be an absolute HTTP URI representing an XCAP element resource" (§4.1)
+        return f'resource-list "{reference}" names no element of a document'
+    segments = segments[:document]
     for position, segment in enumerate(segments[:-2]):
         if segment == "resource-lists" and segments[position + 1] == "users":
-            if owner is not None and _user(unquote(segments[position + 2])) != owner:
+            if owner is not None and _user(segments[position + 2]) != owner:
                 return f'resource-list "{reference}" is not below the home directory of {owner}'
             return None
     return f'resource-list "{reference}" does not point into the resource-lists of a user'

@@ -103,6 +103,15 @@ def required(node: etree._Element, name: str) -> str:
     return value
 
 
+def given(node: etree._Element, name: str) -> str:
+    """Give an attribute without white space around it, which may be empty, as schemas let it be.
+
+    :raises DocumentError: if it is missing.
+    """
+    value = node.get(name)
+    return required(node, name) if value is None else value.strip()
+
+
 def local_name(node: etree._Element) -> str:
     """Give the name of an element without its namespace."""
     return str(node.tag).rpartition("}")[2]

@@ -23,7 +23,7 @@ from simplestack.sip.uri import parse_uri
 from simplestack.state import Document
 from simplestack.xcap.edit import find
 from simplestack.xcap.nodes import parse as parse_node
-from simplestack.xcap.selectors import DocumentSelector, parse, root_path
+from simplestack.xcap.selectors import DocumentSelector, below, parse, root_path
 
 __all__ = ["Evaluator", "FlatEntry", "FlatList", "ListLimits", "flat_body", "target_of"]
 
@@ -220,9 +220,7 @@ class Evaluator:
     def _own(self, anchor: str) -> bytes | None:
         """Path and query below the XCAP root of what is on this server."""
         if self._root:
-            if not anchor.startswith(self._root + "/"):
-                return None
-            return anchor[len(self._root) :].encode()
+            return below(anchor, self._root)
         # Nobody said what the root is: what names a user of ours below this usage is here.
         parts = urlsplit(anchor)
         _, found, rest = parts.path.partition(f"/{_AUID}/")

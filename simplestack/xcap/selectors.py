@@ -2,12 +2,12 @@
 
 from functools import lru_cache
 from typing import Final, NamedTuple
-from urllib.parse import unquote_to_bytes
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 from simplestack.sip.errors import SIPError
 from simplestack.sip.uri import parse_uri
 
-__all__ = ["GLOBAL", "DocumentSelector", "ResourceSelector", "parse", "root_path"]
+__all__ = ["GLOBAL", "DocumentSelector", "ResourceSelector", "below", "parse", "root_path"]
 
 #: The AOR on which the documents of the global tree hang.
 GLOBAL: Final = "global:xcap"
@@ -17,6 +17,7 @@ MAX_NAME: Final = 255
 MAX_URI: Final = 8192
 
 _SEPARATOR: Final = b"~~"
+_PORTS: Final = {"http": 80, "https": 443}
 
 
 class DocumentSelector(NamedTuple):
@@ -66,6 +67,30 @@ def root_path(root: str) -> bytes:
     rest = root.partition("://")[2] if "://" in root else root
     _, slash, path = rest.partition("/") if "://" in root else ("", "/", rest.lstrip("/"))
     return (slash + path).rstrip("/").encode()
+
+
+def below(uri: str, root: str) -> bytes | None:
+    """Path and query, below an XCAP root URI, of an absolute one; None of what is not below it.
+
+    A host has no case, and a port that is the scheme's own may be left out (RFC 4826 §3.4.7).
+    """
+    if uri.startswith(root + "/"):
+        return uri[len(root) :].encode()
+    try:
+        given, own = urlsplit(uri), urlsplit(root)
+        if _authority(given) != _authority(own):
+            return None
+    except ValueError:
+        return None
+    prefix = own.path.rstrip("/")
+    if not given.path.startswith(prefix + "/"):
+        return None
+    query = f"?{given.query}" if given.query else ""
+    return (given.path[len(prefix) :] + query).encode()
+
+
+def _authority(uri: SplitResult) -> tuple[str, str | None, int | None]:
+    return uri.scheme, uri.hostname, uri.port or _PORTS.get(uri.scheme)
 
 
 def parse(uri: bytes, root: bytes = b"") -> ResourceSelector:

@@ -1,6 +1,6 @@
 """The XCAP server: decides on requests for documents and their nodes (RFC 4825 §8)."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
@@ -17,7 +17,7 @@ from simplestack.xcap.errors import ConflictError, no_parent, refusal
 from simplestack.xcap.message import ATTRIBUTE, ELEMENT, XCAPRequest, XCAPResponse
 from simplestack.xcap.nodes import NodeSelector
 from simplestack.xcap.nodes import parse as parse_node
-from simplestack.xcap.selectors import GLOBAL, DocumentSelector, ResourceSelector
+from simplestack.xcap.selectors import GLOBAL, DocumentSelector, ResourceSelector, below
 from simplestack.xcap.usages.capabilities import XCAPCapabilities
 
 __all__ = ["ATTRIBUTE", "ELEMENT", "METHODS", "NAMESPACES", "Limits", "XCAPServer"]
@@ -321,6 +321,12 @@ class XCAPServer:
             usage.check(new, root, state.documents)
         except DocumentError as error:
             raise refusal(error) from None
+        if self.root:
+            for uri, auid in getattr(usage, "references", _none)(root).items():
+                if not (below(uri, self.root) or b"").startswith(b"/%b/" % auid.encode()):
+                    raise ConflictError.of(
+                        "constraint-failure", f'"{uri}" is not below {self.root}/{auid}/'
+                    )
         claims = self.claims[usage.auid]
         for value, field in usage.claims(root).items():
             if claims.holder(value) not in (None, (new.aor, new.id)):
@@ -337,6 +343,11 @@ class XCAPServer:
         limits = self._xml_limits._replace(octets=len(document.body))
         root: Any = parse_content(document.body, limits=limits)
         return tuple(usage.claims(root))
+
+
+def _none(root: Any) -> Mapping[str, str]:
+    """The references of usages that say nothing of them."""
+    return {}
 
 
 def _document(

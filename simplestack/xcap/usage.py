@@ -69,6 +69,10 @@ class ApplicationUsage:
         """Values that no other document on the server may have, each with its node selector."""
         return {}
 
+    def references(self, root: Any) -> Mapping[str, str]:
+        """URIs in a document that must have its own XCAP root, each with the AUID that it has."""
+        return {}
+
     def addresses(self, body: bytes, content_type: str) -> tuple[str, ...]:
         """Of the values that ``claims`` would say for what is put, those that may be users'.
 

@@ -172,6 +172,11 @@ class SubscribingTests(ListCase):
         self.assertEqual(self.world.subscribe(self.alice, Accept="text/plain").status, 406)
         self.assertEqual(self.world.subscribe(self.alice, Expires="1").status, 423)
         self.world.put_service(packages="<packages><package>reg</package></packages>")
+        response = self.world.subscribe(self.alice)
+        self.assertEqual((response.status, response.get("Allow-Events")), (489, "reg"))
+        # "If the <packages> element is present, and the event package in the SUBSCRIBE request is
+        # not amongst those listed […], the request MUST be rejected with a 489" (RFC 4826 §4.5)
+        self.world.put_service(packages="<packages/>")
         self.assertEqual(self.world.subscribe(self.alice).status, 489)
         self.world.run(1.0)
         self.assertEqual(self.records(BOB), [])

@@ -148,6 +148,54 @@ class ConditionTests(SynchronousTestCase):
             condition = f"<validity>{inner}</validity>"
             self.assertRaises(DocumentError, one_rule, condition)
 
+    def test_any_date(self) -> None:
+        """Times are those of xs:dateTime (RFC 4745 §7.4): 24 o'clock, and any year, which is cut.
+
+        A document with one of them was taken as valid by its schema, and then blocked everybody.
+        """
+        for start, end, moments in (
+            ("1970-01-01T24:00:00Z", "1970-01-02T00:00:01Z", (86400.0, 86401.0)),
+            ("1970-01-01T24:00:00.00+24:00", "1970-01-02T00:00:01Z", None),
+            ("1970-01-01T24:00:01Z", "1970-01-02T00:00:01Z", None),
+            ("1970-01-01T00:00:00.12345678901234Z", "1970-01-02T00:00:00Z", None),
+        ):
+            condition = f"<validity><from>{start}</from><until>{end}</until></validity>"
+            if moments is None and "1234" not in start:
+                self.assertRaises(DocumentError, one_rule, condition)
+                continue
+            (validity,) = one_rule(condition).conditions
+            assert isinstance(validity, Validity)
+            if moments is not None:
+                self.assertEqual(validity.periods, (moments,))
+        for start, end in (
+            ("-0044-03-15T12:00:00Z", "12026-01-01T00:00:00Z"),
+            ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-05:00"),
+            ("0001-01-01T00:00:00+14:00", "9999-12-31T24:00:00Z"),
+        ):
+            rule = one_rule(f"<validity><from>{start}</from><until>{end}</until></validity>")
+            (validity,) = rule.conditions
+            assert isinstance(validity, Validity)
+            held = [validity.holds(moment) for moment in (-6e10, 0.0, 1.7e9, 2e11)]
+            self.assertEqual(held, [True] * 4)
+            self.assertEqual(parse_ruleset(Ruleset((rule,)).to_bytes()).rules, (rule,))
+
+    def test_nothing_to_match(self) -> None:
+        """A value that names nothing matches nothing, and its rule alone (RFC 4745 §10.1)."""
+        rule = one_rule('<sphere value=""/><identity><one id=" "/><many domain=""/></identity>')
+        sphere, identity = rule.conditions
+        assert isinstance(sphere, Sphere)
+        assert isinstance(identity, Identity)
+        self.assertEqual(sphere.tokens, frozenset())
+        one, many = identity.members
+        assert isinstance(one, One)
+        assert isinstance(many, Many)
+        self.assertEqual((one.key, many.admits("sip:bob@example.com")), ("", False))
+        self.assertEqual(parse_ruleset(Ruleset((rule,)).to_bytes()).rules, (rule,))
+        rule = one_rule(
+            provided='<pr:provide-unknown-attribute ns="" name="">true</pr:provide-unknown-attribute>'
+        )
+        self.assertEqual(rule.transformations.unknown, (("", ""),))
+
 
 class PermissionTests(SynchronousTestCase):
     def test_handlings(self) -> None:

@@ -125,6 +125,18 @@ class ResourceListsTests(SynchronousTestCase):
         assert other is not None
         self.assertEqual(other.condition, "constraint-failure")
 
+    def test_emptyValues(self) -> None:
+        """Empty URIs, which the schemas let pass, take nothing from the others (RFC 4826 §4.5)."""
+        data = services(
+            '<service uri=""><list/></service><service uri="sip:g@b"><list>'
+            '<rl:entry uri="  "/><rl:entry uri="sip:x@y"/></list><packages/></service>'
+        )
+        first, second = parse_rls_services(data)
+        self.assertEqual((first.uri, first.packages), ("", None))
+        assert second.list is not None
+        self.assertEqual(list(second.list.uris()), ["", "sip:x@y"])
+        self.assertEqual(second.packages, ())
+
     def test_serviceUniqueness(self) -> None:
         """Service URIs are unique, and lists within services hold their constraints (§4.4.5)."""
         twice = '<service uri="sip:f@b"><list/></service>' * 2

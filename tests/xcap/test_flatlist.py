@@ -86,6 +86,23 @@ class ReferenceTests(FlatListCase):
         self.assertEqual(self.users(flat), ["bob", "carol", "dave"])
         self.assertFalse(flat.sources)
 
+    def test_empty_entry(self) -> None:
+        """An entry without a URI is not one "that can be used to service subscriptions" (§4.5)."""
+        self.store(
+            f'<list name="l"><entry uri=""/>{entries("bob")}</list><list><entry uri=""/></list>'
+        )
+        self.assertEqual(self.users(self.flat(resource_list("l"))), ["bob"])
+
+    def test_root_in_other_letters(self) -> None:
+        """A host has no case, and a port may be the one that is meant without it (§3.4.7)."""
+        root = ROOT.replace("xcap.example.com", "XCAP.Example.COM:80")
+        self.assertNotEqual(root, ROOT)
+        self.store(
+            f'<list name="l"><external anchor="{root}/{BELOW}list%5b2%5d"/></list>'
+            f'<list name="m">{entries("bob")}</list>'
+        )
+        self.assertEqual(self.users(self.flat(resource_list("l"))), ["bob"])
+
     def test_resource_list(self) -> None:
         """A ``resource-list`` is dereferenced; the name comes with it, and what it was made of."""
         self.store(

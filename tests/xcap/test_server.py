@@ -255,13 +255,13 @@ class UsageTests(SynchronousTestCase):
     def test_rls_services(self) -> None:
         """RFC 4826 §4.4.5: lists point to the owner's own, and URIs are unique in a document."""
         owner = Owner()
-        good = b"<service uri='sip:a@example.com'><resource-list>http://x/resource-lists/users/sip:bill@example.com/index/~~/resource-lists/list</resource-list></service>"
+        good = b"<service uri='sip:a@example.com'><resource-list>http://xcap.example.com/resource-lists/users/sip:bill@example.com/index/~~/resource-lists/list</resource-list></service>"
         owner.has(SERVICES, services(good), SERVICES_TYPE)
         for inner, condition in (
             (good + good, "uniqueness-failure"),
             (good.replace(b"sip:bill", b"sip:joe"), "constraint-failure"),
             (good.replace(b"/resource-lists/users", b"/other/users"), "constraint-failure"),
-            (good.replace(b"http://x", b""), "constraint-failure"),
+            (good.replace(b"http://xcap.example.com", b""), "constraint-failure"),
             (b"<service/>", "schema-validation-error"),
             (
                 b"<service uri='sip:b@x'><list><rl:entry uri='a:b'/><rl:entry uri='a:b'/></list></service>",
@@ -271,6 +271,36 @@ class UsageTests(SynchronousTestCase):
             answer = owner.put(SERVICES, services(inner), SERVICES_TYPE)
             self.assertEqual(answer.condition, condition, inner)
 
+    def test_lists_of_services(self) -> None:
+        """RFC 4826 §4.1: a list is "an XCAP element resource", whose "XCAP root MUST be the same as
+        the XCAP root of the RLS services document"; §4.4.5: its AUID is ``resource-lists``.
+        """
+        owner = Owner()
+        inner = "<service uri='sip:a@example.com'><resource-list>%s</resource-list></service>"
+        home = "/resource-lists/users/sip:bill@example.com/index"
+        element = "/~~/resource-lists/list%5b@name=%22a%2f@b%22%5d"
+        for place, taken in (
+            (f"http://xcap.example.com{home}{element}", True),
+            (f"HTTP://XCAP.example.com:80{home}{element}", True),
+            (f"http://xcap.example.com{home}/%7E%7E/resource-lists/list", True),
+            (f"http://xcap.example.com{home}/~~/resource-lists/list?xmlns(a=b)", True),
+            (f"http://xcap.example.net{home}{element}", False),
+            (f"http://xcap.example.com:81{home}{element}", False),
+            (f"https://xcap.example.com{home}{element}", False),
+            (f"http://xcap.example.com:99999{home}{element}", False),
+            (f"http://xcap.example.com/other{home}{element}", False),
+            (f"http://xcap.example.com{home}", False),
+            (f"http://xcap.example.com{home}/~~/", False),
+            (f"http://xcap.example.com{home}{element}/@name", False),
+            (f"http://xcap.example.com{home}{element}/%40name", False),
+            (f"http://xcap.example.com{home}{element}/namespace::*", False),
+        ):
+            answer = owner.put(SERVICES, services((inner % place).encode()), SERVICES_TYPE)
+            if taken:
+                self.assertIn(answer.status, (200, 201), place)
+            else:
+                self.assertEqual(answer.condition, "constraint-failure", place)
+
     def test_rls_services_in_other_spellings(self) -> None:
         """RFC 4826 §4.4.5: "the XUI in the path is the same as the XUI in the URI of to the RLS
         services document", with which a user may leave out ``sip:``; and a resource has one
@@ -278,7 +308,7 @@ class UsageTests(SynchronousTestCase):
         """
         owner = Owner()
         inner = (
-            b"<service uri='sip:a@example.com'><resource-list>http://x/resource-lists/users/%b"
+            b"<service uri='sip:a@example.com'><resource-list>http://xcap.example.com/resource-lists/users/%b"
             b"/index/~~/resource-lists/list</resource-list></service>"
         )
         for uri in (SERVICES, SERVICES.replace("sip:", "")):
@@ -338,6 +368,25 @@ class UsageTests(SynchronousTestCase):
             answer = owner.put(f"/pres-rules{home}index", bad, RULES)
             self.assertEqual(answer.condition, "schema-validation-error", bad)
 
+    def test_rules_that_are_not_understood(self) -> None:
+        """Times have "a mandatory timezone" (RFC 4745 §7.4, erratum 1455).
+
+        Rules without would be kept and then block everybody, since they can't be read.
+        """
+        ruleset = (
+            b'<ruleset xmlns="urn:ietf:params:xml:ns:common-policy"><rule id="a"><conditions>'
+            b"<validity><from>2020-01-01T00:00:00Z</from><until>2030-01-01T00:00:00%b</until>"
+            b"</validity></conditions></rule></ruleset>"
+        )
+        owner = Owner()
+        home = "/users/sip:bill@example.com/"
+        for place in ("pres-rules%sindex", "org.openmobilealliance.pres-rules%spres-rules"):
+            uri = "/" + place % home
+            answer = owner.put(uri, ruleset % b"", RULES)
+            self.assertEqual(answer.condition, "constraint-failure")
+            self.assertIn("time zone", answer.text)
+            owner.has(uri, ruleset % b"+01:00", RULES)
+
     def test_oma_conditions(self) -> None:
         """Conditions of OMA's namespaces pass where common policy leaves room for them."""
         body = (
@@ -357,6 +406,22 @@ class UsageTests(SynchronousTestCase):
         owner.has(home + "index", body, "application/pidf+xml")
         answer = owner.put(home + "other", body, "application/pidf+xml")
         self.assertEqual(answer.condition, "constraint-failure")
+
+    def test_presence_that_is_not_understood(self) -> None:
+        """RFC 4827 §7: "the description of PIDF" has a presentity that is named; and what can't be
+        composed would be kept without being shown to anybody.
+        """
+        body = (
+            b'<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="%b"'
+            b' xmlns:dm="urn:ietf:params:xml:ns:pidf:data-model">'
+            b'<dm:device id="d"><dm:deviceID>%b</dm:deviceID></dm:device></presence>'
+        )
+        owner = Owner()
+        uri = "/pidf-manipulation/users/sip:bill@example.com/index"
+        for entity, device in ((b"", b"urn:x:1"), (b"sip:bill@example.com", b" ")):
+            answer = owner.put(uri, body % (entity, device), "application/pidf+xml")
+            self.assertEqual(answer.condition, "constraint-failure", (entity, device))
+        owner.has(uri, body % (b"sip:bill@example.com", b"urn:x:1"), "application/pidf+xml")
 
     def test_capabilities(self) -> None:
         """§12: what is loaded, and itself; read by everybody, written by nobody."""

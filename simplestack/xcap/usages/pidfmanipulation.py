@@ -1,8 +1,12 @@
 """Presence that stays without a device: ``pidf-manipulation`` (RFC 4827)."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from simplestack.documents import namespaces as ns
-from simplestack.documents.pidf import MEDIA_TYPE
+from simplestack.documents.pidf import MEDIA_TYPE, read_presence
 from simplestack.documents.schema import Schema
+from simplestack.state import Document
 from simplestack.xcap.usage import ApplicationUsage
 
 __all__ = ["PIDFManipulation"]
@@ -27,3 +31,11 @@ class PIDFManipulation(ApplicationUsage):
     #: "The XCAP server MUST store only a single XCAP manipulated presence document for each
     #: user … using filename "index"" (§9).
     only = "index"
+
+    def constrain(self, document: Document, root: Any, documents: Mapping[str, Document]) -> None:
+        """See that it can be composed; raises DocumentError.
+
+        What the schemas let pass and RFC 3863 does not (§7) are empty URIs: of the presentity, or
+        of a device.
+        """
+        read_presence(root)

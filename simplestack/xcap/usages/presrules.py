@@ -1,8 +1,12 @@
 """Presence authorization: ``pres-rules`` (RFC 5025 §9), and the same under OMA's name."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from simplestack.documents import namespaces as ns
-from simplestack.documents.presrules import MEDIA_TYPE
+from simplestack.documents.presrules import MEDIA_TYPE, read_ruleset
 from simplestack.documents.schema import Schema
+from simplestack.state import Document
 from simplestack.xcap.usage import ApplicationUsage
 
 __all__ = ["OMAPresRules", "PresRules"]
@@ -17,6 +21,13 @@ class PresRules(ApplicationUsage):
     namespaces = (ns.PRES_RULES, ns.COMMON_POLICY)
     schema = Schema("all-policy")
     root = f"{{{ns.COMMON_POLICY}}}ruleset"
+
+    def constrain(self, document: Document, root: Any, documents: Mapping[str, Document]) -> None:
+        """See that the rules can be read; raises DocumentError.
+
+        What the schema lets pass and RFC 4745 does not is a time without a zone (erratum 1455).
+        """
+        read_ruleset(root)
 
 
 class OMAPresRules(PresRules):

@@ -23,6 +23,7 @@ from simplestack.xcap.usage import ApplicationUsage
 __all__ = ["RLSServices"]
 
 _SERVICE = f"{{{ns.RLS_SERVICES}}}service"
+_RESOURCE_LIST = f"{{{ns.RLS_SERVICES}}}resource-list"
 
 
 class RLSServices(ApplicationUsage):
@@ -56,6 +57,10 @@ class RLSServices(ApplicationUsage):
             )
             for number, service in enumerate(root.iterchildren(_SERVICE), 1)
         }
+
+    def references(self, root: Any) -> Mapping[str, str]:
+        """The lists that the services are: "Its XCAP root MUST be the same" (§4.1)."""
+        return {(each.text or "").strip(): "resource-lists" for each in root.iter(_RESOURCE_LIST)}
 
     def addresses(self, body: bytes, content_type: str) -> tuple[str, ...]:
         """The service URIs in a body, which "MUST NOT" be those of other resources (§4.4.5)."""
