@@ -118,6 +118,8 @@ class Controller:
         self.stage = "waiting for loaders and handlers"
         #: Whether something may have been left at the server.
         self.touched = False
+        #: The roles of those who have ended, or hang.
+        self._lost: set[str] = set()
         self.tick = tick
         self._alive = alive
         self._listener = listener
@@ -301,6 +303,7 @@ class Controller:
     def _lose(self, peer: _Peer) -> None:
         """Go on without one who has ended, or hangs."""
         if peer in self.peers:
+            self._lost.add(peer.role)
             self.peers.remove(peer)
             self._selector.unregister(peer.connection)
             peer.connection.close()
@@ -365,7 +368,6 @@ class Controller:
         if not self.touched:
             return ""
         self.stage = "leaving off"
-        left = 0
         try:
             for peer in list(self.peers):
                 try:
@@ -376,7 +378,10 @@ class Controller:
             left = self.clean(_PARTING)
         except StoneError as error:
             return f"; what it has left at the server stays until it expires: {error}"
-        return f"; {left} of what it has left at the server stay until they expire" if left else ""
+        said = f"; {left} of what it has left at the server stay until they expire" if left else ""
+        for role in sorted(self._lost):
+            said += f"; what that {role} has left at the server stays until it expires"
+        return said
 
     def clean(self, within: float | None = None) -> int:
         """Take back what was registered, published and subscribed to; how many could not be.

@@ -24,8 +24,8 @@ class Bounds(NamedTuple):
 
 
 def passes(step: dict[str, Any], bounds: Bounds) -> bool:
-    """Whether the server has borne a step."""
-    return step["success"] >= bounds.success and _p99(step) <= bounds.p99
+    """Whether the server has borne a step, and could go on with it."""
+    return step["success"] >= bounds.success and _p99(step) <= bounds.p99 and not step.get("behind")
 
 
 def _p99(step: dict[str, Any]) -> float:

@@ -7,7 +7,7 @@ from simplestack.stone.configuration import Load
 from simplestack.stone.controller import Step
 from simplestack.stone.histogram import Times
 from simplestack.stone.processes import Usage
-from simplestack.stone.scenarios import users_of
+from simplestack.stone.scenarios import SCENARIOS, users_of
 from simplestack.stone.tally import METHODS, NOBODY
 
 __all__ = [
@@ -27,6 +27,8 @@ __all__ = [
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
 #: Part of a core that a process of the generator may use before it is the bound itself.
 BUSY = 0.9
+#: Part of what is asked for that a server answers meanwhile which keeps up with it.
+_KEPT_UP = 0.95
 #: Seconds that requests may leave late for want of its time.
 LAG = 0.02
 
@@ -125,6 +127,8 @@ def step_result(
         "messages": {
             name: count / step.length for name, count in sorted(total["messages"].items())
         },
+        # Within a long limit a server may answer all that it falls behind with (all of an outage).
+        "behind": answered < _KEPT_UP * started and not SCENARIOS[load.scenario].outage,
         "octets_per_second": (total["octets_in"] + total["octets_out"]) / step.length,
         "retransmissions": {"sent": total["retransmitted"], "received": total["repeated"]},
         "out_of_order": total["out_of_order"],
@@ -227,6 +231,8 @@ def lines_of(result: dict[str, Any]) -> list[str]:
         )
     for what, number in list(result["errors"].items())[:8]:
         lines.append(f"  {number} × {what}")
+    if result.get("behind"):
+        lines.append("  it fell behind: so much could not go on for long")
     if short_of_users(result):
         lines.append("  more load.presentities would let more be under way")
     generator = result["generator"]

@@ -22,7 +22,7 @@ from simplestack.stone.results import Sample, closing_lines, lines_of, step_resu
 from simplestack.stone.tally import PUBLISH, SUBSCRIBE, Tally
 
 
-def tally_of(started: int, succeeded: int, told: int, missing: int) -> Tally:
+def tally_of(started: int, succeeded: int, told: int, missing: int, answered: int = 10) -> Tally:
     """What a process might have counted."""
     made = Tally()
     made.started[PUBLISH], made.succeeded[PUBLISH] = started, succeeded
@@ -31,7 +31,7 @@ def tally_of(started: int, succeeded: int, told: int, missing: int) -> Tally:
     made.notified, made.missing = told, missing
     for _ in range(told):
         made.notify.note(5000)
-    made.messages = {"PUBLISH": started, "PUBLISH 2xx": started - 2, "NOTIFY": told}
+    made.messages = {"PUBLISH": started, "PUBLISH 2xx": answered, "NOTIFY": told}
     made.error("PUBLISH: 503 Service Unavailable")
     return made
 
@@ -72,7 +72,7 @@ class StepTest(SynchronousTestCase):
         self.assertEqual(made["success"], (16 + 100) / (20 + 120))
         self.assertEqual(made["errors"]["NOTIFY: never came"], 20)
         self.assertEqual(made["errors"]["PUBLISH: 503 Service Unavailable"], 2)
-        self.assertEqual(made["messages_per_second"], 68)
+        self.assertEqual(made["messages_per_second"], 70)
         self.assertEqual(made["notify"]["times"]["count"], 100)
         self.assertEqual(round(made["notify"]["times"]["p99"], 3), 0.005)
 
@@ -96,7 +96,7 @@ class StepTest(SynchronousTestCase):
 
     def test_cpu_per_operation(self) -> None:
         """The server's CPU between the two looks, for the time that was counted, by operation."""
-        made = step_of()
+        made = step_of(answered=8)
         self.assertEqual(made["server"]["busy"], 0.5)
         self.assertEqual(made["server"]["memory"], 3000)
         # What was answered in that time, and not what was due in it and answered in time later.
@@ -191,6 +191,10 @@ class SearchTest(SynchronousTestCase):
         self.assertFalse(passes(step_of(missing=1), Bounds()))
         self.assertFalse(passes(step_of(), Bounds(p99=0.004)))
         self.assertFalse(passes(step_of(told=0), Bounds(p99=0.001)))
+        # A server that answers all of it within a long limit, but later and later.
+        self.assertTrue(passes(step_of(answered=10), Bounds()))
+        self.assertFalse(passes(step_of(answered=9), Bounds()))
+        self.assertIn("it fell behind", "\n".join(lines_of(step_of(answered=9))))
 
 
 class ComparisonTest(SynchronousTestCase):
@@ -204,7 +208,7 @@ class ComparisonTest(SynchronousTestCase):
         """Figures stand side by side, with how far they are apart."""
         lines = compared(result_of(step_of(10)), result_of(step_of(10, told=25)))
         line = next(each for each in lines if each.startswith("messages/s"))
-        self.assertEqual(line.split(), ["messages/s", "68", "43", "-36.8%"])
+        self.assertEqual(line.split(), ["messages/s", "70", "45", "-35.7%"])
         self.assertIn("A: 1,234 octets per subscription", lines)
 
 

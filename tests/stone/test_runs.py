@@ -353,6 +353,7 @@ class SinkTest(SynchronousTestCase):
                 process.kill()
                 process.wait()
         self.assertIn("a loader at 127.0.0.1 has said nothing for 1 s", str(error))
+        self.assertIn("what that loader has left at the server stays until it expires", str(error))
         self.assertEqual(len(error.result["steps"]), 1)
         self.assertEqual(recorder.taken_back["SUBSCRIBE"], 24)
 
