@@ -38,6 +38,8 @@ _CONTENTIONS = ("40001", "40P01")
 #: Milliseconds after which PostgreSQL ends a transaction of which nothing more comes.
 _ABANDONED = 10_000
 
+#: Statements that a connection keeps prepared: those of all sizes, of all tables that change often.
+_PREPARED = 1000
 #: How often, and after how many seconds, a new SQLite file is tried again that others are making.
 _WAL_TRIES = 100
 _WAL_PAUSE = 0.05
@@ -117,7 +119,11 @@ class Database:
             self.path = _file(parsed)
             parsed = parsed.set(database=str(self.path))
             # Connections move between the threads of a pool, one thread at a time.
-            arguments = {"check_same_thread": False, "timeout": busy_timeout}
+            arguments = {
+                "check_same_thread": False,
+                "timeout": busy_timeout,
+                "cached_statements": _PREPARED,
+            }
             begin, marker = "BEGIN IMMEDIATE", "?"
             self.any_of = "IN (SELECT value FROM json_each(?))"
             self.many: Callable[[list[str]], object] = json.dumps
@@ -267,7 +273,7 @@ class Database:
         # Statements differ in their parameters' types otherwise, and must be prepared for each.
         connection.adapters.register_dumper(int, self._driver.types.numeric.Int8BinaryDumper)
         connection.prepare_threshold = 0
-        connection.prepared_max = 1000
+        connection.prepared_max = _PREPARED
         cursor = connection.execute("SHOW synchronous_commit")
         if cursor.fetchone()[0] == "off":
             connection.execute("SET synchronous_commit TO on")

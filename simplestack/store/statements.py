@@ -3,7 +3,8 @@
 Rows are written many per statement and not with ``executemany``: a statement is one step that
 the interpreter lock is released for, where ``executemany`` releases it and waits for it again at
 each row, while the reactor wants it too.  A statement of any number of rows would have to be
-parsed anew; there is one for each power of two, which the drivers keep prepared.
+parsed anew; there is one for each number of up to 64, nearly all that a busy server has in a batch,
+and for 128 rows, which the drivers keep prepared.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,15 +17,17 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 
 __all__ = ["RowStatement", "delete", "upsert"]
 
-#: The most rows in one statement.
+#: The most rows in one statement, and up to which number there is one for each.
 _ROWS: Final = 128
+_EACH: Final = 64
 
 
 def _slices(count: int) -> Iterator[tuple[int, int]]:
-    """Start and size of the parts, each as large a power of two as there is room for."""
+    """Start and size of the parts: as few as there are statements for."""
     start = 0
     while start < count:
-        size = min(_ROWS, 1 << ((count - start).bit_length() - 1))
+        left = count - start
+        size = left if left <= _EACH else _ROWS if left >= _ROWS else _EACH
         yield start, size
         start += size
 
