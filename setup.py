@@ -59,6 +59,7 @@ COMPILED = [
     "simplestack/stone/credentials.py",
     "simplestack/stone/histogram.py",
     "simplestack/stone/lean.py",
+    "simplestack/stone/notifications.py",
     "simplestack/stone/parties.py",
     "simplestack/stone/reckoning.py",
     "simplestack/stone/schedule.py",

@@ -1,7 +1,6 @@
 """The controller: has loaders and handlers do what the configuration says, and takes what they count."""
 
 import hmac
-import json
 import secrets
 import selectors
 import socket
@@ -15,6 +14,7 @@ from simplestack import __version__
 from simplestack.stone.child import child
 from simplestack.stone.configuration import Configuration
 from simplestack.stone.errors import StoneError
+from simplestack.stone.peer import SILENCE, Peer
 from simplestack.stone.scenarios import SCENARIOS, mix
 from simplestack.stone.surroundings import address_of
 from simplestack.stone.tally import (
@@ -33,57 +33,12 @@ __all__ = ["Controller", "Step", "workers"]
 _PATIENCE = 30.0
 #: Seconds without a sign of life after which a process hangs, or its machine does; a sign comes
 #: every half second.
-_SILENCE = 10.0
+_SILENCE = SILENCE
 #: Seconds in which a run that was cut short takes back what it has left at the server.
 _PARTING = 10.0
-_LONGEST_LINE = 256 << 20
-#: The same, and how many there are, of those who have not said who they are.
-_LONGEST_HELLO = 4096
+#: How many may be there who have not said who they are.
 _STRANGERS = 512
 _LEAD = 0.25
-
-
-class _Peer:
-    """A loader or handler, as the controller knows it."""
-
-    def __init__(self, connection: socket.socket, where: str) -> None:
-        self.connection = connection
-        # One that takes nothing any more hangs.
-        connection.settimeout(_SILENCE)
-        self.role = ""
-        self.where = where
-        self.came = time.monotonic()
-        self.offset = 0.0
-        self.number = 0
-        self.progress: dict[str, Any] = {}
-        self._in = bytearray()
-
-    def say(self, message: dict[str, Any]) -> None:
-        try:
-            self.connection.sendall(json.dumps(message).encode() + b"\n")
-        except OSError as error:
-            raise StoneError(
-                f"a {self.role or 'process'} at {self.where} is gone: {error}"
-            ) from None
-
-    def read(self) -> list[dict[str, Any]]:
-        try:
-            chunk = self.connection.recv(1 << 20)
-        except OSError as error:
-            raise StoneError(
-                f"a {self.role or 'process'} at {self.where} is gone: {error}"
-            ) from None
-        if not chunk:
-            raise StoneError(f"a {self.role or 'process'} at {self.where} has ended")
-        self._in += chunk
-        if len(self._in) > (_LONGEST_LINE if self.role else _LONGEST_HELLO):
-            raise StoneError(f"a process at {self.where} says too much at once")
-        *lines, rest = bytes(self._in).split(b"\n")
-        self._in = bytearray(rest)
-        try:
-            return [json.loads(line) for line in lines]
-        except (ValueError, RecursionError):
-            raise StoneError(f"what a process at {self.where} says is no JSON") from None
 
 
 class Step:
@@ -113,7 +68,7 @@ class Controller:
     ) -> None:
         self.configuration = configuration
         self.token = token
-        self.peers: list[_Peer] = []
+        self.peers: list[Peer] = []
         #: What is going on, for the display.
         self.stage = "waiting for loaders and handlers"
         #: Whether something may have been left at the server.
@@ -144,7 +99,7 @@ class Controller:
         generator = self.configuration.generator
         wanted = {"loader": generator.loaders, "handler": generator.handlers}
         end = time.monotonic() + (86400 if generator.remote else _PATIENCE)
-        waiting: dict[socket.socket, _Peer] = {}
+        waiting: dict[socket.socket, Peer] = {}
         while len(self.peers) < sum(wanted.values()):
             if time.monotonic() > end:
                 raise StoneError("the loaders and handlers did not come")
@@ -191,7 +146,7 @@ class Controller:
             self.peers, "configured", _PATIENCE + self.configuration.load.presentities / 500
         )
 
-    def _accept(self, waiting: dict[socket.socket, _Peer]) -> None:
+    def _accept(self, waiting: dict[socket.socket, Peer]) -> None:
         try:
             connection, address = self._listener.accept()
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -199,14 +154,14 @@ class Controller:
             # Who has gone again.
             return
         self._selector.register(connection, selectors.EVENT_READ)
-        peer = _Peer(connection, str(address[0]))
+        peer = Peer(connection, str(address[0]))
         if len(waiting) < _STRANGERS:
             waiting[connection] = peer
         else:
             self._refuse(peer, "too many have not said who they are")
 
     def _welcome(
-        self, peer: _Peer, wanted: dict[str, int], waiting: dict[socket.socket, _Peer]
+        self, peer: Peer, wanted: dict[str, int], waiting: dict[socket.socket, Peer]
     ) -> None:
         try:
             said = peer.read()
@@ -230,7 +185,7 @@ class Controller:
             peer.role = role
             self.peers.append(peer)
 
-    def _refuse(self, peer: _Peer, why: str) -> None:
+    def _refuse(self, peer: Peer, why: str) -> None:
         with suppress(StoneError):
             peer.say({"refused": why})
         self._selector.unregister(peer.connection)
@@ -242,7 +197,7 @@ class Controller:
             for peer in self.peers:
                 peer.offset = self._offset(peer)
 
-    def _offset(self, peer: _Peer) -> float:
+    def _offset(self, peer: Peer) -> float:
         """What our clock is ahead of theirs: the answer that took the least time says it."""
         best, offset = float("inf"), 0.0
         for _ in range(10):
@@ -255,7 +210,7 @@ class Controller:
                 offset = (asked + answered) / 2 - theirs
         return offset
 
-    def _await(self, peers: list[_Peer], what: str, patience: float | None = None) -> list[Any]:
+    def _await(self, peers: list[Peer], what: str, patience: float | None = None) -> list[Any]:
         """What each of them says of it.
 
         Raises StoneError where one says nothing for so many seconds, or has ended.
@@ -293,14 +248,14 @@ class Controller:
             then = now
         return [found[id(peer)] for peer in peers]
 
-    def _heard(self, peer: _Peer) -> list[dict[str, Any]]:
+    def _heard(self, peer: Peer) -> list[dict[str, Any]]:
         try:
             return peer.read()
         except StoneError:
             self._lose(peer)
             raise
 
-    def _lose(self, peer: _Peer) -> None:
+    def _lose(self, peer: Peer) -> None:
         """Go on without one who has ended, or hangs."""
         if peer in self.peers:
             self._lost.add(peer.role)
@@ -308,7 +263,7 @@ class Controller:
             self._selector.unregister(peer.connection)
             peer.connection.close()
 
-    def _of_role(self, role: str) -> list[_Peer]:
+    def _of_role(self, role: str) -> list[Peer]:
         return [peer for peer in self.peers if peer.role == role]
 
     # -- running -------------------------------------------------------------------------------

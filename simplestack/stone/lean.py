@@ -11,6 +11,7 @@ from typing import Final
 
 from simplestack.stone.credentials import Credentials, values_of
 from simplestack.stone.errors import StoneError
+from simplestack.stone.notifications import Notifications
 from simplestack.stone.parties import Dialog, Presentity, Request
 from simplestack.stone.tally import (
     METHODS,
@@ -19,9 +20,8 @@ from simplestack.stone.tally import (
     UNPUBLISH,
     UNREGISTER,
     UNSUBSCRIBE,
-    Tally,
 )
-from simplestack.stone.templates import MARK, dialog_lines, mark, respelled
+from simplestack.stone.templates import mark
 from simplestack.stone.wire import Link, Wire
 
 __all__ = ["Engine"]
@@ -38,20 +38,15 @@ def _why(link: Link | None) -> str:
     return f"({link.why})" if link is not None and link.why else ""
 
 
-class Engine:
+class Engine(Notifications):
     """Everything under way in a process."""
 
     def __init__(self, wire: Wire, worker: int, limit: float, offset: float) -> None:
+        super().__init__(wire.run, limit, offset)
         self.wire = wire
-        self.limit = limit
-        #: What the controller's clock is ahead of ours.
-        self.offset = offset
         self.prefix = b"%02x" % worker
-        #: What the marks of this run begin with: other runs may have left some.
-        self.mark = MARK + wire.run
         self.next = 0
         self.pending: dict[bytes, Request] = {}
-        self.dialogs: dict[bytes, Dialog] = {}
         #: The links by slot; connections that were made again; whether we were cut off.
         self.links: list[Link] = []
         self.opened: list[Link] = []
@@ -60,13 +55,6 @@ class Engine:
         self.publishing: deque[Presentity] = deque()
         self.fresh: deque[Dialog] = deque()
         self.active: deque[Dialog] = deque()
-        self.tally = Tally()
-        #: From when to when operations count, by their scheduled moment: microseconds of the
-        #: controller's clock, so that all processes count the same ones.
-        self.begin = 0
-        self.end = 0
-        #: Whether messages count now.
-        self.counting = False
         self.done = 0
         self.failed = 0
         #: Requests under way that have failed for being late, and when each is given up.
@@ -114,10 +102,6 @@ class Engine:
         self._send(request)
         self._deadlines.append(request)
         return True
-
-    def moment(self, when: float) -> int:
-        """A time of our clock in microseconds of the controller's."""
-        return int((when + self.offset) * 1000000.0 + 0.5)
 
     def awaited(self) -> int:
         """How many requests have an answer to come in time."""
@@ -201,7 +185,7 @@ class Engine:
         link = self.links[slot]
         if not link.open:
             link = self.wire.open()
-            if not self.away and self._measured(time.monotonic()):
+            if not self.away and self.measured(time.monotonic()):
                 self.tally.error("connection: lost", _why(self.links[slot]))
             self.opened.append(link)
             self.links[slot] = link
@@ -279,7 +263,7 @@ class Engine:
                 self._response(data)
             else:
                 try:
-                    self._notification(link, data)
+                    self.take(link, data)
                 except ValueError:
                     # A number that is none.
                     self.tally.strays += 1
@@ -415,137 +399,3 @@ class Engine:
         elif request.dialog is not None:
             # The subscription is gone, or not known: the next one is in a new dialog.
             self.fresh.append(request.dialog)
-
-    # -- NOTIFYs -------------------------------------------------------------------------------
-
-    def _notification(self, link: Link, data: bytes) -> None:
-        call = data.find(b"\r\nCall-ID: d") + 12
-        via = data.find(b"\r\nVia: ")
-        sequence = data.find(b"\r\nCSeq: ")
-        if call < 12 or via < 0 or sequence < 0:
-            data = respelled(data)
-            call = data.find(b"\r\nCall-ID: d") + 12
-            via = data.find(b"\r\nVia: ")
-            sequence = data.find(b"\r\nCSeq: ")
-            if call < 12 or via < 0 or sequence < 0:
-                self.tally.strays += 1
-                return
-        vias = data.find(b"\r\n", via + 2)
-        while data[vias : vias + 7] == b"\r\nVia: ":
-            vias = data.find(b"\r\n", vias + 2)
-        sequence_end = data.find(b"\r\n", sequence + 2)
-        dialog = self.dialogs.get(data[call : call + 10])
-        if dialog is None or data[:7] != b"NOTIFY ":
-            # "If no such subscription is known, 481" (RFC 6665 §4.1.3)
-            self.tally.strays += 1
-            answer = (
-                b"SIP/2.0 481 Subscription Does Not Exist%b%b%b\r\nContent-Length: 0\r\n\r\n"
-                % (
-                    data[via:vias],
-                    dialog_lines(data),
-                    data[sequence:sequence_end],
-                )
-            )
-            link.send(answer)
-            return
-        if not dialog.lines:
-            dialog.lines = dialog_lines(data)
-        answer = b"".join(
-            (
-                b"SIP/2.0 200 OK",
-                data[via:vias],
-                dialog.lines,
-                data[sequence:sequence_end],
-                b"\r\nContent-Length: 0\r\n\r\n",
-            )
-        )
-        link.send(answer)
-        now = time.monotonic()
-        tally = self.tally
-        if self.counting:
-            tally.count("NOTIFY")
-            tally.count("NOTIFY 2xx")
-            tally.octets_out += len(answer)
-        number = int(data[sequence + 8 : data.find(b" ", sequence + 8)])
-        if number <= dialog.cseq:
-            if not self._measured(now):
-                return
-            if number == dialog.cseq:
-                tally.repeated += 1
-            else:
-                tally.out_of_order += 1
-            return
-        if dialog.cseq < 0 and dialog.counted:
-            if data.find(b"\r\nSubscription-State: pending") < 0:
-                took = int((now - dialog.due) * 1000000.0)
-                tally.first.note(took)
-                if took > self.limit * 1000000.0:
-                    tally.first_late += 1
-            else:
-                tally.withheld += 1
-        elif dialog.cseq >= 0 and number > dialog.cseq + 1 and self._measured(now):
-            tally.gaps += number - dialog.cseq - 1
-        dialog.cseq = number
-        at = data.find(self.mark)
-        if dialog.presentity >= 0:
-            if at >= 0:
-                self._told(dialog, dialog.presentity, data, at, now)
-            elif dialog.last == -1:
-                # Nothing was published yet, or it was taken back: what comes next is a change.
-                dialog.last = -2
-        else:
-            while at >= 0:
-                self._told(dialog, int(data[at + 13 : at + 21], 16), data, at, now)
-                at = data.find(self.mark, at + 43)
-        if data.find(b"\r\nSubscription-State: terminated") >= 0:
-            self._terminated(dialog, data)
-
-    def _told(self, dialog: Dialog, presentity: int, data: bytes, at: int, now: float) -> None:
-        """Take the time of a change, and of those before it that were not told by themselves."""
-        serial = int(data[at + 21 : at + 29], 16)
-        due = int(data[at + 29 : at + 43], 16)
-        last = dialog.last
-        before = dialog.moment
-        if dialog.presentity < 0:
-            last, before = dialog.table.get(presentity, (-1, 0))
-            if serial > last:
-                dialog.table[presentity] = (serial, due)
-        elif serial > last:
-            dialog.last = serial
-            dialog.moment = due
-        # The first is the state at the time of the subscription.
-        if serial <= last or last == -1:
-            return
-        self._timed(due, now, False)
-        skipped = serial - last - 1
-        if skipped > 0 and last >= 0:
-            # This state stands for theirs. Their moments are not known here: evenly between.
-            for each in range(min(skipped, 1000)):
-                self._timed(before + (due - before) * (each + 1) // (skipped + 1), now, True)
-
-    def _measured(self, now: float) -> bool:
-        """Whether what happens now counts, or belongs to the warm-up."""
-        return self.moment(now) >= self.begin
-
-    def _timed(self, due: int, now: float, superseded: bool) -> None:
-        if not self.begin <= due < self.end:
-            return
-        tally = self.tally
-        delay = self.moment(now) - due
-        tally.notify.note(delay)
-        if delay > self.limit * 1000000.0:
-            tally.late += 1
-        elif superseded:
-            tally.superseded += 1
-        else:
-            tally.notified += 1
-
-    def _terminated(self, dialog: Dialog, data: bytes) -> None:
-        state = b"".join(values_of(data, b"Subscription-State"))
-        if (
-            b"reason=timeout" not in state
-            and dialog.state == 1
-            and self._measured(time.monotonic())
-        ):
-            self.tally.error(f"NOTIFY: {state.decode('utf-8', 'replace')}")
-        dialog.state = 2
