@@ -46,7 +46,7 @@ def most_of(configuration: Configuration) -> float:
 def rates_of(configuration: Configuration) -> list[float]:
     """The rates of the steps of a run.
 
-    Raises ConfigurationError where there are too few users for one.
+    Raises ConfigurationError where there are too few users for one, or nothing is due in one.
     """
     load = configuration.load
     if load.rates:
@@ -55,6 +55,10 @@ def rates_of(configuration: Configuration) -> list[float]:
         rates = [load.presentities / load.outage]
     else:
         rates = [load.rate]
+    if not SCENARIOS[load.scenario].outage and min(rates) * load.length < 1:
+        raise ConfigurationError(
+            f"load.rate: at {min(rates):g}/s nothing is due in a load.length of {load.length:g} s"
+        )
     most = most_of(configuration)
     if max(rates) > most:
         raise ConfigurationError(

@@ -150,6 +150,12 @@ class SurroundingsTest(SynchronousTestCase):
 
 
 class RatesTest(SynchronousTestCase):
+    def test_nothing_is_due(self) -> None:
+        """A step in which nothing is done would tell that nothing succeeded."""
+        made = from_values({"load": {"rates": [10.0, 0.05], "length": 10.0}})
+        error = self.assertRaises(ConfigurationError, rates_of, made)
+        self.assertIn("at 0.05/s nothing is due", str(error))
+
     def test_too_few_pairs(self) -> None:
         """A subscription in a new dialog wants a pair that has begun none in this step."""
         load = {"scenario": "subscribe", "rate": 84, "watchers_each": 10, "warm": 2, "length": 10}
