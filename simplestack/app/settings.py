@@ -211,6 +211,14 @@ def _domain(name: str) -> str:
     text = name.strip().lower()
     if not text or any(character in text for character in " /@;?<>\"'"):
         raise SettingsError(f"{name!r} is not a domain; it looks like example.com")
+    if not text.isascii():
+        try:
+            ascii_name = text.encode("idna").decode("ascii")
+        except UnicodeError:
+            raise SettingsError(f"{name!r} is not a domain; it looks like example.com") from None
+        raise SettingsError(
+            f"{name!r} is not a domain as SIP writes it (RFC 3261 §25.1); write {ascii_name}"
+        )
     return text
 
 

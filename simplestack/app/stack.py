@@ -39,7 +39,7 @@ from simplestack.net.connections import StreamLimits
 from simplestack.net.descriptors import RESERVE, room
 from simplestack.net.endpoints import parse_listen
 from simplestack.net.fetch import Fetcher
-from simplestack.net.network import ListenError, Network
+from simplestack.net.network import ListenError, Network, listening_advice
 from simplestack.sip.memory import make_room
 from simplestack.store.credentials import CredentialTable
 from simplestack.store.errors import StoreError
@@ -179,11 +179,19 @@ class Stack(Service):
                 self._sites.append(port)
                 self._roots.append(shown(text, port.getHost()))
             except CannotListenError as error:
-                raise SettingsError(f"can't serve XCAP on {text}: {error.socketError}") from None
+                raise SettingsError(
+                    f"can't serve XCAP on {text}: {listening_advice(error, 'tcp:8090')}"
+                ) from None
+            except FileNotFoundError as error:
+                raise SettingsError(
+                    f"can't serve XCAP on {text}: the file {error.filename} is not there"
+                ) from None
             except Exception as error:
+                # Where an IPv6 address is split, Twisted says so of its own functions.
+                why = "write a colon in a value as \\:" if isinstance(error, TypeError) else error
                 raise SettingsError(
                     f"{text!r} is not an endpoint to serve XCAP on, such as"
-                    f" tcp:8080:interface=127.0.0.1: {error}"
+                    f" tcp:8080:interface=127.0.0.1: {why}"
                 ) from None
 
     def startService(self) -> None:

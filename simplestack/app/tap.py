@@ -61,7 +61,6 @@ class Options(usage.Options):
             None,
             Settings.notify_interval,
             "Seconds between two NOTIFYs to those who see the same; 0 sends one for each change",
-            int,
         ],
     ]
 
@@ -138,8 +137,17 @@ class Options(usage.Options):
                 split_names(self["digest"]) if self["digest"] else Settings.digest_algorithms
             ),
             advertise=self["advertise"],
-            notify_interval=self["notify-interval"],
+            notify_interval=_whole("--notify-interval", self["notify-interval"]),
         )
+
+
+def _whole(option: str, text: str | int) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise SettingsError(
+            f"{option} is {text!r}; it takes a whole number of seconds, such as 5"
+        ) from None
 
 
 def _leave(text: str) -> NoReturn:

@@ -48,13 +48,21 @@ class BuddyList:
 
     Elements are written one by one (RFC 4825 §7.4), so that what others keep in the same documents
     stays as it is; where somebody else came first, it is looked at again.  Methods fail with
-    ClientError.
+    ClientError.  Raises ValueError where the name can't be in a SIP URI.
     """
 
     def __init__(self, client: XCAPClient, account: Account, name: str = "buddies") -> None:
         self.name = name
         #: What a SUBSCRIBE to the list is sent to.
         self.uri = f"sip:{account.user}-{name}@{account.domain}"
+        try:
+            address_of_record(self.uri)
+        except ValueError:
+            name = ""
+        if not name:
+            raise ValueError(
+                f"a list can't be called {self.name!r}: its address would be {self.uri!r}"
+            )
         self._client = client
         self._list = f'{_LISTS}/index~~/resource-lists/list[@name="{_value(name)}"]'
 

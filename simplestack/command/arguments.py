@@ -5,12 +5,14 @@ import getpass
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from OpenSSL import crypto
 
 from simplestack.client.account import TRANSPORTS, Account, address_of_record
 from simplestack.net.tls import load_authorities
+from simplestack.store.database import Database
 
 __all__ = [
     "PASSWORD",
@@ -21,6 +23,7 @@ __all__ = [
     "add_ending",
     "add_server",
     "authorities",
+    "missing_file",
     "seconds",
     "user",
 ]
@@ -126,6 +129,15 @@ def authorities(options: argparse.Namespace) -> Sequence[crypto.X509] | None:
         return load_authorities(options.ca)
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def missing_file(store: str) -> Path | None:
+    """The file of an SQLite database that is not there; None for any other.  Raises StoreError.
+
+    In the wrong directory a command would make an empty database there.
+    """
+    path = Database(store).path
+    return None if path is None or path.exists() else path.absolute()
 
 
 def _ask(aor: str) -> str:

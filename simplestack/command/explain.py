@@ -9,7 +9,7 @@ from typing import Any
 from simplestack.app.control import ask
 from simplestack.app.plugins import authorization_policy, composer
 from simplestack.app.settings import Settings, SettingsError
-from simplestack.command.arguments import Parser, user
+from simplestack.command.arguments import Parser, missing_file, user
 from simplestack.roles.explanation import explain
 from simplestack.sip.errors import SIPError
 from simplestack.sip.uri import parse_uri
@@ -80,6 +80,12 @@ def _found(options: argparse.Namespace) -> dict[str, Any]:
         return ask(options.control, "explain", options.watcher, options.presentity)
     except (OSError, ValueError):
         pass
+    missing = missing_file(options.store)
+    if missing is not None:
+        raise StoreError(
+            f"no server answers at {options.control}, and there is no database {missing}: run this"
+            " in the directory of the server, or name its --control or --store"
+        )
     settings = Settings(composition=options.composition, default_handling=options.default_handling)
     aor = options.presentity
     explanation = explain(

@@ -5,7 +5,9 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-__all__ = ["COMMANDS", "main"]
+from simplestack import __version__
+
+__all__ = ["COMMANDS", "discard_output", "main"]
 
 #: Subcommand → its module, which has ``run(arguments) -> exit status``, and what it is for.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -27,13 +29,19 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
+def discard_output() -> None:
+    """Let what could not be written be no trouble at the end of the program."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def usage() -> str:
     """The help text."""
     lines = ["usage: simplestack COMMAND [options]", ""]
     lines += [f"  {name:14} {purpose}" for name, (_, purpose) in COMMANDS.items()]
     lines += [
         "",
-        "simplestack COMMAND --help tells more; the server is started with: twistd -n simplestack",
+        "simplestack COMMAND --help tells more, simplestack --version which version this is;",
+        "the server is started with: twistd -n simplestack",
     ]
     return "\n".join(lines)
 
@@ -43,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     2 stands for arguments that can't be used.  No error shows a traceback.
     """
+    _open_missing()
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         try:
@@ -53,8 +62,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return 141
+    except OSError as error:
+        # Nothing is left to be written, as on a full disk; or what a command needs of the system.
+        discard_output()
+        name = " ".join(["simplestack", *given[:1]])
+        sys.stderr.write(f"{name}: {error.strerror or error}: {error.filename or 'the output'}\n")
+        return 1
+
+
+def _open_missing() -> None:
+    """Give those of the three standard streams that the caller has closed to ``/dev/null``.
+
+    Python has None for them, and the next socket would have their number.
+    """
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY))
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
 def _run(given: list[str]) -> int:
@@ -63,6 +91,9 @@ def _run(given: list[str]) -> int:
         return 2
     if given[0] in ("-h", "--help", "help"):
         print(usage())
+        return 0
+    if given[0] == "--version":
+        print(f"simplestack {__version__}")
         return 0
     if given[0] not in COMMANDS:
         sys.stderr.write(

@@ -1,6 +1,7 @@
 """``simplestack publish``: publishes a presence state until interrupted."""
 
 import argparse
+import re
 import time
 
 from simplestack.client.publication import Publication
@@ -50,12 +51,18 @@ def parser() -> argparse.ArgumentParser:
         " other:TEXT",
     )
     top.add_argument("--note", default="", metavar="TEXT", help="a note for people")
-    top.add_argument("--contact", default="", metavar="URI", help="where to reach you")
+    top.add_argument("--contact", default="", type=_uri, metavar="URI", help="where to reach you")
     top.add_argument(
         "--expires", type=seconds, default=3600, metavar="SECONDS", help="how long to ask for"
     )
     add_ending(top)
     return top
+
+
+def _uri(text: str) -> str:
+    if text and not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[!-;=?-~]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a URI such as sip:bob@192.0.2.4")
+    return text
 
 
 def _activity(text: str) -> str:

@@ -3,6 +3,7 @@
 import argparse
 import os
 import signal
+import stat
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -10,7 +11,9 @@ from typing import Any, TextIO, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TookTooLong
+from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import globalLogBeginner
+from zope.interface import implementer
 
 from simplestack.app.clock import steady
 from simplestack.client.errors import (
@@ -22,6 +25,7 @@ from simplestack.client.errors import (
 )
 from simplestack.client.useragent import UserAgent
 from simplestack.command.arguments import UsageError, account, authorities
+from simplestack.command.main import discard_output
 
 __all__ = [
     "AUTHENTICATION",
@@ -75,6 +79,27 @@ class _Interrupted(Exception):  # noqa: N818
     """The session has ended while something was waited for."""
 
 
+@implementer(IReadDescriptor)
+class _Pipe:
+    """The end of a pipe that we write to: the reactor tells when its other end is closed."""
+
+    def __init__(self, number: int, closed: Callable[[], None]) -> None:
+        self._number = number
+        self._closed = closed
+
+    def fileno(self) -> int:
+        return self._number
+
+    def doRead(self) -> None:
+        """Nothing can be read."""
+
+    def connectionLost(self, reason: object) -> None:
+        self._closed()
+
+    def logPrefix(self) -> str:
+        return "output"
+
+
 class Session:
     """One run of a command: what it says, and when and with which status it ends."""
 
@@ -102,11 +127,22 @@ class Session:
         """Print a line."""
         try:
             print(text, file=self._out, flush=True)
-        except BrokenPipeError:
-            # Nobody reads on; nor may what is left in the buffer trouble the end of the program.
+        except OSError as error:
+            # Nor may what is left in the buffer trouble the end of the program.
             if self._out is sys.stdout:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            self.end(BROKEN_PIPE)
+                discard_output()
+            if isinstance(error, BrokenPipeError):
+                self.end(BROKEN_PIPE)
+            elif self.status is None:
+                self.warn(f"what it says can't be written: {error.strerror}")
+                self.end(REFUSED)
+
+    def end_with_reader(self) -> None:
+        """End when nobody reads the output any more, though there is nothing to say just then."""
+        with suppress(OSError, ValueError):
+            number = self._out.fileno()
+            if stat.S_ISFIFO(os.fstat(number).st_mode):
+                self.reactor.addReader(_Pipe(number, lambda: self.end(BROKEN_PIPE)))
 
     def warn(self, text: object) -> None:
         """Print a line on stderr, with the name of the command before it."""
@@ -266,6 +302,7 @@ def run_session(name: str, start: Callable[[Session], Coroutine[Any, Any, int]])
         return finished
 
     def begin() -> None:
+        session.end_with_reader()
         reactor.addSystemEventTrigger("before", "shutdown", interrupted)
         Deferred.fromCoroutine(work).addBoth(done)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from simplestack.app.control import ask
 from simplestack.app.settings import Settings
-from simplestack.command.arguments import Parser
+from simplestack.command.arguments import Parser, missing_file
 from simplestack.interfaces import Credential
 from simplestack.sip.digest import ha1
 from simplestack.sip.errors import SIPError
@@ -78,7 +78,18 @@ class _UsageError(ValueError):
 
 
 def _run(options: argparse.Namespace) -> int:
+    missing = missing_file(options.store)
+    if missing is not None and options.action not in ("add", "import"):
+        raise _UsageError(
+            f"there is no database {missing}: run this in the directory of the server, or name its"
+            " --store"
+        )
     table = CredentialTable(options.store)
+    if missing is not None:
+        sys.stderr.write(
+            f"simplestack user {options.action}: made the database {missing}, where there was none;"
+            " if the server has another, name its --store\n"
+        )
     if options.action == "list":
         for known in table.list(options.domain):
             print(f"{known.username}@{known.domain}")
@@ -123,8 +134,10 @@ def _lines(name: str) -> Iterator[tuple[Uri, str]]:
     """The users and passwords of a file; empty lines are passed over."""
     try:
         text = sys.stdin.read() if name == "-" else Path(name).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _UsageError(f"{name}: {error}") from None
+    except OSError as error:
+        raise _UsageError(f"{name} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise _UsageError(f"{name} is not UTF-8: {error.reason} at {error.start}") from None
     for number, line in enumerate(text.splitlines(), 1):
         user, _, password = line.strip().partition(" ")
         if not user:
@@ -149,12 +162,21 @@ def _user(text: str) -> Uri:
 def _password(options: argparse.Namespace) -> str:
     password: str | None = options.password
     if password is None:
-        if not sys.stdin.isatty():
-            password = sys.stdin.readline().rstrip("\n")
-        else:
-            password = getpass.getpass(f"Password for {options.user}: ")
-            if password != getpass.getpass("Again: "):
-                raise _UsageError("the two passwords differ; nothing was changed")
+        try:
+            password = _asked(options.user)
+        except EOFError:
+            password = ""
+        except UnicodeDecodeError:
+            raise _UsageError("the password is not UTF-8; nothing was changed") from None
     if not password:
         raise _UsageError("the password is empty; nothing was changed")
+    return password
+
+
+def _asked(user: str) -> str:
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\n")
+    password = getpass.getpass(f"Password for {user}: ")
+    if password != getpass.getpass("Again: "):
+        raise _UsageError("the two passwords differ; nothing was changed")
     return password

@@ -31,7 +31,7 @@ from simplestack.transaction.flow import Flow
 from simplestack.transaction.layer import TransactionLayer
 from simplestack.transaction.location import Target
 
-__all__ = ["ListenError", "Network"]
+__all__ = ["ListenError", "Network", "listening_advice"]
 
 _BACKLOG: Final = 511
 
@@ -255,18 +255,22 @@ class Network:
         return client_context(self._authorities)
 
 
-def _explain(spec: ListenSpec, error: CannotListenError | OSError | ValueError) -> str:
+def listening_advice(error: Exception, other: str) -> str:
+    """Why a port can't be had, and what to do; ``other`` is an example of another one."""
     cause = getattr(error, "socketError", error)
     number = getattr(cause, "errno", None)
     if number == errno.EADDRINUSE:
-        advice = (
+        return (
             "another program has the port, perhaps another simplestack; stop that, or choose"
-            f" another port, for example {spec.transport}:{spec.port + 10}"
+            f" another port, for example {other}"
         )
-    elif number == errno.EACCES:
-        advice = "a port below 1024 takes a privilege; choose a higher one, or grant it"
-    elif number == errno.EADDRNOTAVAIL:
-        advice = "this machine does not have the address; `ip address` shows those it has"
-    else:
-        advice = str(getattr(cause, "strerror", None) or cause)
+    if number == errno.EACCES:
+        return "a port below 1024 takes a privilege; choose a higher one, or grant it"
+    if number == errno.EADDRNOTAVAIL:
+        return "this machine does not have the address; `ip address` shows those it has"
+    return str(getattr(cause, "strerror", None) or cause)
+
+
+def _explain(spec: ListenSpec, error: CannotListenError | OSError | ValueError) -> str:
+    advice = listening_advice(error, f"{spec.transport}:{spec.port + 10}")
     return f"can't listen on {spec}: {advice}"

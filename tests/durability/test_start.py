@@ -72,8 +72,8 @@ class MistakeTests(SynchronousTestCase):
                 other.bind(("127.0.0.1", port))
                 if kind == socket.SOCK_STREAM:
                     other.listen()
-                self.plugin(str(port))
-                self.tac(str(port))
+                self.plugin("another program has the port")
+                self.tac("another program has the port")
 
     def test_privileges(self) -> None:
         """``twistd --uid``: ports are opened before, files are made after privileges are dropped."""
@@ -120,7 +120,11 @@ class MistakeTests(SynchronousTestCase):
             ("--listen=foo:1", "udp:, tcp: or tls:"),
             ("--listen=udp:99999", "65535"),
             ("--listen=udp:0:interface=192.0.2.77", "192.0.2.77"),
+            ("--domain=bücher.example", "xn--bcher-kva.example"),
+            ("--notify-interval=soon", "'soon'; it takes a whole number of seconds"),
             ("--xcap=nonsense:1", "nonsense"),
+            ("--xcap=tcp:0:interface=::1", r"write a colon in a value as \:"),
+            ("--xcap=ssl:0:privateKey=no.pem:certKey=no.pem", "no.pem is not there"),
             ("--xcap=tcp:0:interface=192.0.2.77", "192.0.2.77"),
             ("--xcap-root=ftp:x", "https:"),
             ("--control=/nowhere/control", "there is no directory /nowhere: create it"),
