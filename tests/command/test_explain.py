@@ -8,6 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.command.explain import lines, run
+from simplestack.store.credentials import CredentialTable
 from tests.peers.probe import Probe
 from tests.peers.running import DOMAIN, Running
 
@@ -50,6 +51,7 @@ class ExplainTests(SynchronousTestCase):
     def test_settings(self) -> None:
         """Without a server the settings are those of the arguments; bad ones end with 2."""
         store = f"sqlite:///{self.mktemp()}.db"
+        CredentialTable(store)  # makes it
         who = ["--presentity", f"alice@{DOMAIN}", "--watcher"]
         for watcher, handling in (
             (f"bob@{DOMAIN}", "allow"),
