@@ -171,11 +171,11 @@ class _Answer:
         if request.method in _SAFE and status in (200, 304):
             # "servers SHOULD indicate a no-cache directive" (RFC 4825 §9)
             fields.addRawHeader(b"Cache-Control", b"no-cache")
-            if len(body) >= _COMPRESSED_FROM:
-                fields.addRawHeader(b"Vary", b"Accept-Encoding")
-                if _takes_gzip(request.getHeader(b"accept-encoding")):
-                    body = gzip.compress(body, 6, mtime=0)
-                    fields.addRawHeader(b"Content-Encoding", b"gzip")
+            # Of a 304 it is not known how large the body of the 200 would be.
+            fields.addRawHeader(b"Vary", b"Accept-Encoding")
+            if len(body) >= _COMPRESSED_FROM and _takes_gzip(request.getHeader(b"accept-encoding")):
+                body = gzip.compress(body, 6, mtime=0)
+                fields.addRawHeader(b"Content-Encoding", b"gzip")
         if status != 304:
             fields.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
         request.write(body)

@@ -122,6 +122,7 @@ class ExchangeTests(Case):
                 b'ETag: "a"',
                 b"HTTP/1.1 200 OK",
                 b"Server: simplestack",
+                b"Vary: Accept-Encoding",
             ],
         )
 
@@ -422,6 +423,14 @@ class CompressionTests(Case):
             self.assertIn(b"Vary: Accept-Encoding", head)
             self.assertIn(b"Content-Length: %d" % len(body), head)
             self.assertEqual(gzip.decompress(body), b"<a/>" * 500)
+
+    def test_without_content(self) -> None:
+        """A 304 has of Vary and Cache-Control what the 200 would have had (RFC 9110 §15.4.5)."""
+        for status, body in ((200, b"x" * 5000), (304, b""), (200, b"x")):
+            self.answer = (status, (("ETag", '"a"'),), body)
+            head = Wire(self.site).send(request()).partition(b"\r\n\r\n")[0]
+            self.assertIn(b"Vary: Accept-Encoding", head, status)
+            self.assertIn(b"Cache-Control: no-cache", head)
 
     def test_not_asked_for(self) -> None:
         """One that does not, or refuses it, gets the document as it is."""
