@@ -1,7 +1,7 @@
 """Back-end subscriptions of lists to resources of other domains (RFC 4662 §4.5, RFC 6665 §4.1)."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Final
 
@@ -119,7 +119,7 @@ class BackEnd:
         clock: Callable[[], float],
         monotonic: Callable[[], float],
         told: Callable[[str, str, EntryState], None],
-        domains: tuple[str, ...],
+        domains: Sequence[str],
         signer: IdentitySigner | None = None,
     ) -> None:
         self._role = role

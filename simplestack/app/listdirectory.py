@@ -1,6 +1,6 @@
 """Which lists there are, whose they are, and what they consist of (RFC 4826 §4.4.6)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, cast
 
 from twisted.internet.defer import Deferred, inlineCallbacks
@@ -66,7 +66,7 @@ class ListDirectory:
         role: ResourceLists,
         store: IStore,
         residents: Residents,
-        domains: tuple[str, ...],
+        domains: Sequence[str],
         root: str,
         clock: Callable[[], float],
         users: Callable[[str], "Deferred[list[str]]"],

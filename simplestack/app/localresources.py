@@ -1,6 +1,6 @@
 """The resources that are users of this server: what lists and the subscriptions behind them stand on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from simplestack.app.authentication import Authenticator
@@ -18,7 +18,7 @@ class LocalResources(NamedTuple):
     """Whose users they are, what can be subscribed to of them, and who runs their turns."""
 
     #: Those whose users are here.
-    domains: tuple[str, ...]
+    domains: Sequence[str]
     #: Knows which users there are.
     authenticator: Authenticator
     #: What can be subscribed to, by name, and how much of it.

@@ -1,6 +1,6 @@
 """Every setting of the service, its default, and the checks that it must pass."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Self
 
@@ -24,11 +24,11 @@ class Settings:
     """
 
     #: The SIP domains that are served, lower case; the first is the default of the commands.
-    domains: tuple[str, ...] = ("localhost",)
+    domains: Sequence[str] = ("localhost",)
     #: Where SIP is served.
-    listen: tuple[str, ...] = ("udp:5060:interface=127.0.0.1", "tcp:5060:interface=127.0.0.1")
+    listen: Sequence[str] = ("udp:5060:interface=127.0.0.1", "tcp:5060:interface=127.0.0.1")
     #: Where XCAP is served: Twisted endpoint strings.
-    xcap: tuple[str, ...] = ("tcp:8080:interface=127.0.0.1",)
+    xcap: Sequence[str] = ("tcp:8080:interface=127.0.0.1",)
     #: The XCAP root as clients see it; "" is derived from the first endpoint.
     xcap_root: str = ""
     #: Where users come from: "store", or the name of a plug-in.
@@ -36,7 +36,7 @@ class Settings:
     #: A SQLAlchemy URL.
     store: str = "sqlite:///simplestack.db"
     #: The roles to run.
-    roles: tuple[str, ...] = ROLE_NAMES
+    roles: Sequence[str] = ROLE_NAMES
     #: The UNIX socket that ``simplestack status`` asks; "" for none.
     control: str = "simplestack.control"
     #: The host in our Via and Contact, where it is not the interface address.
@@ -48,7 +48,7 @@ class Settings:
     register_max_expires: int = 86400
     max_contacts: int = 10
     #: Identities that may register any AOR of the domains (RFC 3261 §10.3 step 3).
-    registrars: tuple[str, ...] = ()
+    registrars: Sequence[str] = ()
 
     # Publications (RFC 3903)
     publish_min_expires: int = 60
@@ -77,7 +77,7 @@ class Settings:
     #: The composition policy, by its plug-in name.
     composition: str = "union"
     #: Domains that are composed by another one: ``example.com=most-recent``.
-    domain_composition: tuple[str, ...] = ()
+    domain_composition: Sequence[str] = ()
     #: Whether users choose a policy in their preferences.
     user_composition: bool = True
     #: A publication that has said nothing new for so long is not shown; 0 shows it to its end.
@@ -85,25 +85,25 @@ class Settings:
     #: Who decides what watchers see, by its plug-in name.
     authorization: str = "pres-rules"
     #: Identities that may publish for anybody.
-    publishers: tuple[str, ...] = ()
+    publishers: Sequence[str] = ()
     #: A file of rules for who may publish what of whose state; "" for none.
     publisher_rules: str = ""
     #: What becomes of what a publisher may not say: drop or refuse.
     publisher_excess: str = "drop"
     #: Presence sources: ``NAME=ARGUMENT``, such as ``calendar=/etc/simplestack/calendars``.
-    sources: tuple[str, ...] = ()
+    sources: Sequence[str] = ()
 
     # Registration information (RFC 3680)
     #: Identities besides the user himself who may watch anybody's registrations.
-    reg_watchers: tuple[str, ...] = ()
+    reg_watchers: Sequence[str] = ()
 
     # XCAP (RFC 4825)
     max_document_size: int = 262144
     max_documents: int = 32
     #: AORs that may read and write all documents, the global ones too.
-    xcap_admins: tuple[str, ...] = ()
+    xcap_admins: Sequence[str] = ()
     #: Origins of web pages whose scripts may use XCAP; none turns CORS off.
-    xcap_origins: tuple[str, ...] = ()
+    xcap_origins: Sequence[str] = ()
 
     # Resource lists (RFC 4662)
     #: Seconds between two NOTIFYs of a list.
@@ -112,35 +112,35 @@ class Settings:
     #: Octets of the body of one NOTIFY of a list; 0 for any number.
     max_list_body: int = 16_384
     #: The operator's lists: ``URI=FILE``, such as ``sip:team@example.com=/etc/simplestack/team.xml``.
-    lists: tuple[str, ...] = ()
+    lists: Sequence[str] = ()
     #: Whether lists show resources of other domains, by subscriptions of ours there.
     list_remote: bool = True
     max_list_remote: int = 10_000
     #: Credentials of this server at other domains: ``example.net=user:password``.
-    list_credentials: tuple[str, ...] = ()
+    list_credentials: Sequence[str] = ()
     #: XCAP roots of other servers, such as ``https://xcap.example.net/``, whose lists may be
     #: referred to; others are never asked.
-    list_external: tuple[str, ...] = ()
+    list_external: Sequence[str] = ()
     #: Domains that take our word for who watches (RFC 3325).
-    list_trusted: tuple[str, ...] = ()
+    list_trusted: Sequence[str] = ()
 
     # Authentication (RFC 7616, RFC 8760)
     #: Identities of resource list servers of other domains, whose From is believed.
-    list_servers: tuple[str, ...] = ()
+    list_servers: Sequence[str] = ()
     #: The Digest algorithms that are offered and accepted, the preferred one first.
-    digest_algorithms: tuple[str, ...] = ALGORITHMS
+    digest_algorithms: Sequence[str] = ALGORITHMS
     nonce_lifetime: int = 300
     max_nonces: int = 100_000
 
     # Identities by the word of others (RFC 3325, RFC 8224)
     #: Addresses and networks whose P-Asserted-Identity is believed: ``192.0.2.7``, ``udp:10.0.0.0/8``.
-    trusted_peers: tuple[str, ...] = ()
+    trusted_peers: Sequence[str] = ()
     #: A file of the keys that other domains sign with; "" for none.
     identity_keys: str = ""
     #: A file of the keys that this server signs with, for its domains; "" for none.
     identity_signing: str = ""
     #: Domains whose SUBSCRIBE requests must be signed.
-    identity_required: tuple[str, ...] = ()
+    identity_required: Sequence[str] = ()
 
     # Transport and load
     max_connections: int = 20_000
@@ -157,9 +157,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, list):
-                object.__setattr__(self, field.name, tuple(value))
+            object.__setattr__(
+                self, field.name, _taken(field.name, field.default, getattr(self, field.name))
+            )
         object.__setattr__(self, "domains", tuple(_domain(name) for name in self.domains))
         if not self.domains:
             raise SettingsError("no domain is served; name one with --domain example.com")
@@ -205,6 +205,24 @@ class Settings:
         """These settings with some of them changed."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return type(self)(**(values | changes))
+
+
+def _taken(name: str, default: object, value: object) -> object:
+    """A value as it is kept, of the type of its default; SettingsError where it is of another."""
+    if isinstance(default, tuple):
+        # A text is a sequence, too, and would be taken letter by letter.
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise SettingsError(f"{name} is {value!r}; it takes a list, such as [{value!r}]")
+        for each in value:
+            if not isinstance(each, str):
+                raise SettingsError(f"{name} has {each!r} in it; it takes a list of texts")
+        return tuple(value)
+    for kind, words in ((bool, "True or False"), (int, "a whole number"), (str, "a text")):
+        if isinstance(default, kind):
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
+                raise SettingsError(f"{name} is {value!r}; it takes {words}")
+            break
+    return value
 
 
 def _domain(name: str) -> str:

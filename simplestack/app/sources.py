@@ -1,6 +1,6 @@
 """Presence sources at work: what they say becomes publications, each by a turn of its own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred
@@ -21,7 +21,7 @@ from simplestack.state import ChangeSet, Publication, ResourceState
 __all__ = ["SourceTurn", "Sources", "make_sources"]
 
 
-def make_sources(descriptions: tuple[str, ...], reactor: Any) -> dict[str, IPresenceSource]:
+def make_sources(descriptions: Sequence[str], reactor: Any) -> dict[str, IPresenceSource]:
     """The sources that descriptions ``NAME=ARGUMENT`` ask for, by name.
 
     Raises SettingsError where there is no plug-in of a name, or it can't use the argument.

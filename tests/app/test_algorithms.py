@@ -84,7 +84,7 @@ class AlgorithmTests(SynchronousTestCase):
         error = self.assertRaises(SIPError, self.show, authenticator, "MD5")
         self.assertEqual(error.status, 401)
 
-    def parsed(self, arguments: Sequence[str]) -> tuple[str, ...]:
+    def parsed(self, arguments: Sequence[str]) -> Sequence[str]:
         """The algorithms by these options of twistd simplestack."""
         options = Options()
         options.parseOptions(list(arguments))

@@ -36,8 +36,17 @@ class SettingsTests(SynchronousTestCase):
 
     def test_lists(self) -> None:
         """A .tac may use lists."""
-        settings = Settings(domains=["example.com"])  # type: ignore[arg-type]  # as a .tac does
+        settings = Settings(domains=["example.com"])
         self.assertEqual(settings.domains, ("example.com",))
+
+    def test_types(self) -> None:
+        """A text where a list belongs is no list of its letters; numbers in quotes are none."""
+        self.refused("it takes a list, such as ['example.com']", domains="example.com")
+        self.refused("it takes a list of texts", listen=[5060])
+        self.refused("max_connections is '5'; it takes a whole number", max_connections="5")
+        self.refused("it takes a whole number", restart_window=1.5)
+        self.refused("it takes True or False", user_composition=0)
+        self.refused("store is None; it takes a text", store=None)
 
     def test_roles(self) -> None:
         """Roles that do not exist are named, with those that do."""
