@@ -20,6 +20,8 @@ from simplestack.sip.errors import SIPError
 from simplestack.sip.uri import parse_uri
 
 _NS: Final = f"{{{ns.COMMON_POLICY}}}"
+#: What DNS has room for (RFC 1035 §2.3.4): a conversion of more would fail, after a long time.
+_LONGEST_DOMAIN: Final = 255
 
 
 def identity_key(uri: str) -> str:
@@ -53,6 +55,8 @@ def domain_key(domain: str) -> str | None:
     if "%" in domain:
         domain = unquote(domain)
     domain = domain.strip().lower()
+    if len(domain) > _LONGEST_DOMAIN:
+        return None
     if domain.isascii():
         return domain
     try:
@@ -84,12 +88,27 @@ class One(NamedTuple):
         return identity_key(self.id)
 
 
-class Many(NamedTuple):
-    """Every authenticated identity, or those of one domain, but for exceptions (§7.1.3)."""
+class Many:
+    """Every authenticated identity, or those of one domain, but for exceptions (§7.1.3).
 
-    domain: str | None = None
-    except_domains: tuple[str, ...] = ()
-    except_ids: tuple[str, ...] = ()
+    A value that is not changed.  In what form its domains and identities are compared is found out
+    once, for a user may name thousands of them and have as many watchers.
+    """
+
+    __slots__ = ("_domains", "_ids", "_own", "domain", "except_domains", "except_ids")
+
+    def __init__(
+        self,
+        domain: str | None = None,
+        except_domains: tuple[str, ...] = (),
+        except_ids: tuple[str, ...] = (),
+    ) -> None:
+        self.domain = domain
+        self.except_domains = except_domains
+        self.except_ids = except_ids
+        self._own: str | None = None
+        self._domains: frozenset[str | None] | None = None
+        self._ids: frozenset[str] = frozenset()
 
     def admits(self, uri: str) -> bool:
         """Tell whether an authenticated identity belongs here.
@@ -97,19 +116,30 @@ class Many(NamedTuple):
         A domain matches whole: example.com admits nobody of example.co. The
         exceptions are combined by OR.
         """
-        own = domain_of(uri)
-        if self.domain is not None and (own is None or own != domain_key(self.domain)):
+        return self.holds(domain_of(uri), identity_key(uri))
+
+    def holds(self, domain: str | None, key: str) -> bool:
+        """The same of an identity given as ``domain_of`` and ``identity_key``."""
+        excepted = self._domains
+        if excepted is None:
+            self._own = None if self.domain is None else domain_key(self.domain)
+            self._ids = frozenset([_identity_key(each) for each in self.except_ids])
+            excepted = self._domains = frozenset([domain_key(each) for each in self.except_domains])
+        if self.domain is not None and (domain is None or domain != self._own):
             return False
-        if own is not None:
-            for each in self.except_domains:
-                if own == domain_key(each):
-                    return False
-        if self.except_ids:
-            key = identity_key(uri)
-            for each in self.except_ids:
-                if key == identity_key(each):
-                    return False
-        return True
+        return (domain is None or domain not in excepted) and key not in self._ids
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Many) and (
+            (self.domain, self.except_domains, self.except_ids)
+            == (other.domain, other.except_domains, other.except_ids)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.domain, self.except_domains, self.except_ids))
+
+    def __repr__(self) -> str:
+        return f"Many({self.domain!r}, {self.except_domains!r}, {self.except_ids!r})"
 
 
 class OtherIdentity(NamedTuple):
@@ -118,15 +148,46 @@ class OtherIdentity(NamedTuple):
     element: Element
 
 
-class Identity(NamedTuple):
+class Identity:
     """TRUE if any of its members is (RFC 4745 §7.1).
 
     Only authenticated identities match members. One without members is what
     an unauthenticated request may match beside rules that have no identity
-    condition at all (RFC 5025 §3.1.1.2).
+    condition at all (RFC 5025 §3.1.1.2).  A value that is not changed.
     """
 
-    members: tuple[One | Many | OtherIdentity, ...] = ()
+    __slots__ = ("_groups", "_ones", "members")
+
+    def __init__(self, members: tuple[One | Many | OtherIdentity, ...] = ()) -> None:
+        self.members = members
+        self._ones: frozenset[str] | None = None
+        self._groups: tuple[Many, ...] = ()
+
+    def admits(self, uri: str) -> bool:
+        """Tell whether an authenticated identity is one of the members."""
+        ones = self._ones
+        if ones is None:
+            members = self.members
+            self._groups = tuple([each for each in members if isinstance(each, Many)])
+            ones = self._ones = frozenset(
+                [_identity_key(each.id) for each in members if isinstance(each, One)]
+            )
+        key = identity_key(uri)
+        if key in ones:
+            return True
+        if not self._groups:
+            return False
+        domain = domain_of(uri)
+        return any(each.holds(domain, key) for each in self._groups)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Identity) and self.members == other.members
+
+    def __hash__(self) -> int:
+        return hash(self.members)
+
+    def __repr__(self) -> str:
+        return f"Identity({self.members!r})"
 
 
 class Sphere(NamedTuple):

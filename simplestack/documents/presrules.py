@@ -302,7 +302,7 @@ def _without(rule: Rule, watcher: str, handling: SubHandling) -> Rule | None:
             if isinstance(member, One) and member.key == identity_key(watcher):
                 continue
             if isinstance(member, Many) and own > handling and member.admits(watcher):
-                member = member._replace(except_ids=(*member.except_ids, watcher))
+                member = Many(member.domain, member.except_domains, (*member.except_ids, watcher))
             members.append(member)
         if condition.members and not members:
             return None

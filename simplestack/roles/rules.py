@@ -11,9 +11,7 @@ from simplestack.documents.presrules import (
     ALL,
     Condition,
     Identity,
-    Many,
     Member,
-    One,
     Rule,
     Ruleset,
     Sphere,
@@ -21,7 +19,6 @@ from simplestack.documents.presrules import (
     Transformations,
     UserInput,
     Validity,
-    identity_key,
 )
 from simplestack.interfaces import Decision
 from simplestack.sip.errors import SIPError
@@ -144,14 +141,7 @@ def holds(condition: Condition, watcher: str, sphere: str | None, now: float) ->
             # "the request is considered unauthenticated [...] and will match only an empty
             # <identity> element" (RFC 5025 §3.1.1.2)
             return not condition.members
-        key = identity_key(watcher)
-        for member in condition.members:
-            if isinstance(member, One):
-                if member.key == key:
-                    return True
-            elif isinstance(member, Many) and member.admits(watcher):
-                return True
-        return False
+        return condition.admits(watcher)
     if isinstance(condition, Validity):
         return condition.holds(now)
     if isinstance(condition, Sphere):
