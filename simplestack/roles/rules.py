@@ -1,6 +1,6 @@
 """Presence authorization: what the rules of a user let a watcher see (RFC 4745, RFC 5025)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -46,6 +46,8 @@ _SERVICE_CLASS: Final = f"{_RPID}service-class"
 # Elements of these namespaces are never "unknown" (RFC 5025 §3.3.2.14).
 _GOVERNED: Final = frozenset({ns.RPID, ns.DATA_MODEL, ns.PIDF})
 _ALL: Final = frozenset({ALL})
+#: So many URIs that differ in their parameters alone are compared as RFC 3261 §19.1.4 has it.
+_MOST_ALIKE: Final = 16
 
 
 class Permissions(NamedTuple):
@@ -193,16 +195,51 @@ def _shows_service(members: frozenset[Member], service: Tuple) -> bool:
     if contact is None:
         return False
     scheme, colon, _ = contact.partition(":")
-    return (bool(colon) and Member("service-uri-scheme", scheme) in members) or any(
-        member.kind == "service-uri" and _same_uri(member.value, contact) for member in members
+    return (bool(colon) and Member("service-uri-scheme", scheme) in members) or _has_uri(
+        members, "service-uri", contact
     )
 
 
 def _shows_device(members: frozenset[Member], device: Device) -> bool:
-    return _shows(members, device) or any(
-        member.kind == "deviceID" and _same_uri(member.value, device.device_id)
-        for member in members
-    )
+    return _shows(members, device) or _has_uri(members, "deviceID", device.device_id)
+
+
+def _has_uri(members: frozenset[Member], kind: str, uri: str) -> bool:
+    """Whether one of the members of a kind is a URI that is equivalent to this one."""
+    if Member(kind, uri) in members:
+        return True
+    known = _uris(members, kind)
+    return bool(known) and any(_same_uri(each, uri) for each in known.get(_place(uri), ()))
+
+
+@lru_cache(32)
+def _uris(members: frozenset[Member], kind: str) -> Mapping[str, list[str]]:
+    """The URIs of a kind among the members, by what equivalent ones have in common.
+
+    A user may name thousands, and publish thousands of components.  Of those that differ in their
+    parameters alone ``_MOST_ALIKE`` are compared; others must be written the same.
+    """
+    found: dict[str, list[str]] = {}
+    for member in sorted(members):
+        if member.kind == kind:
+            alike = found.setdefault(_place(member.value), [])
+            if len(alike) < _MOST_ALIKE:
+                alike.append(member.value)
+    return found
+
+
+def _place(uri: str) -> str:
+    """What URIs that are equivalent have in common."""
+    lower = uri.lower()
+    if lower.startswith("urn:uuid:"):
+        return lower
+    try:
+        parsed = parse_uri(uri)
+    except SIPError:
+        return uri
+    if parsed.opaque:
+        return parsed.aor if parsed.scheme == "tel" else f"{parsed.scheme}:{parsed.opaque}"
+    return f"{parsed.scheme}:{parsed.user}@{parsed.host}:{parsed.port}"
 
 
 def _same_uri(one: str, other: str) -> bool:

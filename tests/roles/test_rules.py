@@ -1,10 +1,12 @@
 """What rules let a watcher see: conditions, actions and transformations one by one."""
 
+from time import process_time
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.documents import namespaces as ns
 from simplestack.documents.pidf import Device, Person, Presence, Tuple, closed, parse_presence
-from simplestack.documents.presrules import parse_ruleset
+from simplestack.documents.presrules import Member, parse_ruleset
 from simplestack.interfaces import Decision
 from simplestack.roles.rules import (
     BLOCKED,
@@ -337,6 +339,48 @@ class ComponentTests(SynchronousTestCase):
         self.assertEqual(self.ids(one.format("sip:alice@PHONE.example.com")), ["t1"])
         self.assertEqual(self.ids(one.format("sip:Alice@phone.example.com")), [])
         self.assertEqual(self.ids(one.format("mailto:alice@example.com")), ["t2"])
+
+    def test_uris_are_equivalent(self) -> None:
+        """URIs are compared as their schemes have it (RFC 3261 §19.1.4), however many there are."""
+        for member, contact, shown in (
+            ("sip:a@h", "SIP:%61@H", True),
+            ("sip:a@h", "sip:a@h;x=y", True),
+            ("sip:a@h;x=z", "sip:a@h;x=y", False),
+            ("sip:a@h", "sip:a@h;transport=tcp", False),
+            ("sip:a@h", "sip:a@h:5060", False),
+            ("sip:a@h", "sips:a@h", False),
+            ("tel:+1-2(3)4", "tel:+1234", True),
+            ("urn:UUID:aB", "urn:uuid:Ab", True),
+            ("urn:x:aB", "urn:x:ab", False),
+            ("no uri", "no uri", True),
+            ("no uri", "no Uri", False),
+        ):
+            others = frozenset(Member("service-uri", f"sip:{each}@h") for each in range(40))
+            for members in (frozenset(), others):
+                granted = Permissions(services=members | {Member("service-uri", member)})
+                for one in (contact, member):
+                    presence = Presence(ALICE, (Tuple("t", contact=one),))
+                    found = permitted(presence, granted).tuples
+                    self.assertEqual(bool(found), shown or one == member, (member, one))
+
+    def test_very_many_uris(self) -> None:
+        """A user who names thousands and publishes thousands does not hold up the server (§3.3.1)."""
+        uris = [f"sip:{number}@example.com;n={number}" for number in range(4000)]
+        alike = [f"sip:a@example.com;n={number}" for number in range(2000)]
+        granted = Permissions(
+            services=frozenset(Member("service-uri", each) for each in uris + alike)
+        )
+        presence = Presence(
+            ALICE,
+            tuple(
+                Tuple(f"t{number}", contact=each.replace(";n", ";other"))
+                for number, each in enumerate((*uris, *[f"{each}x" for each in alike]))
+            ),
+        )
+        began = process_time()
+        shown = permitted(presence, granted).tuples
+        self.assertEqual(len(shown), 6000)
+        self.assertLess(process_time() - began, 2.0)
 
     def test_service_uri_scheme(self) -> None:
         """By the scheme of the service URI, in its case (§3.3.1.3)."""
