@@ -31,6 +31,8 @@ __all__ = ["DialogUser", "Identifiers", "UserAgent", "Ways", "contact_of"]
 _TRIES = 6
 #: How many flows are tried for one request.
 _FLOWS = 4
+#: Seconds without any response over UDP after which ``on_silence`` is told.
+_SILENCE = 4.0
 #: What Via and Contact add to a request, in octets, at the most that matters.
 _HEAD = 250
 
@@ -82,6 +84,9 @@ class UserAgent:
 
     ``authorities`` are whom TLS trusts in place of the system's.  ``open_ways`` gives other
     sockets than those of ``open_network``.  ``clock`` is a monotonic clock in seconds.
+
+    ``on_silence`` is told once, in words, where nothing was heard over UDP for four seconds: a
+    request is given up after 32 alone (RFC 3261 §17.1.2.2).
     """
 
     log = Logger()
@@ -100,6 +105,7 @@ class UserAgent:
         self.account = account
         self.identifiers: Identifiers = identifiers or RandomIdentifiers()
         self.clock = clock
+        self.on_silence: Callable[[str], object] | None = None
         self.layer = TransactionLayer(self._deliver, self.identifiers, closed=self._lost)
         self._authorities = authorities
         self._open_ways = open_ways
@@ -254,10 +260,15 @@ class UserAgent:
                 request.set("Contact", contact(flow))
             done: Deferred[Response | None] = Deferred()
             transaction = self.layer.start_request(request, flow, _fire(done), self.clock())
+            why = f"no response from {flow.transport} {join_address(*flow.remote)}"
+            silence = None
+            if self.on_silence is not None and not flow.reliable:
+                silence = self.reactor.callLater(_SILENCE, self._silent, why)
             response = await done
+            if silence is not None and silence.active():
+                silence.cancel()
             if response is not None:
                 return response
-            why = f"no response from {flow.transport} {join_address(*flow.remote)}"
             if transaction.failure == "transport" and flow.reliable:
                 why = f"the connection to {join_address(*flow.remote)} was lost"
                 if place not in lost:
@@ -268,6 +279,11 @@ class UserAgent:
             if self._ways is not None:
                 self._ways.failed(flow)
         raise NoAnswerError(why)
+
+    def _silent(self, why: str) -> None:
+        tell, self.on_silence = self.on_silence, None
+        if tell is not None and self._ways is not None:
+            tell(why)
 
     # Requests that come, and connections that go.
 

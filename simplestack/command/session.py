@@ -224,6 +224,7 @@ async def serve(
 ) -> int:
     """Do a command's work with a user agent; the result is the exit status."""
     session.agent = agent
+    agent.on_silence = lambda why: session.warn(f"{why} yet; is the server running there?")
 
     async def begin() -> int:
         await session.wait(agent.start())

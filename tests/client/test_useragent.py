@@ -1,5 +1,6 @@
 """A user agent's requests, and its answers."""
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack.client.account import Account
@@ -103,6 +104,29 @@ class RequestTests(SynchronousTestCase):
         self.assertNoResult(result)
         peer.run(2)
         self.failureResultOf(result, NoAnswerError)
+
+    def test_silence_is_told(self) -> None:
+        """Half a minute is long for a person: after four seconds it is told that nothing was heard,
+        once; and not where an answer came.
+        """
+        peer = Peer()
+        told: list[str] = []
+        peer.agent.on_silence = told.append
+        peer.answers["REGISTER"] = ok
+        result = peer.agent.request(register(peer))
+        peer.run(5)
+        self.successResultOf(result)
+        self.assertEqual(told, [])
+        peer.wire.loss = 1.0
+        for _ in range(2):
+            self.failureResultOf(self._given_up(peer), NoAnswerError)
+        self.assertEqual(len(told), 1)
+        self.assertTrue(told[0].startswith("no response from udp"), told)
+
+    def _given_up(self, peer: Peer) -> Deferred[Response]:
+        result = peer.agent.request(register(peer))
+        peer.run(33)
+        return result
 
     def test_unreachable(self) -> None:
         """Where there is no way to the server the error says so."""
