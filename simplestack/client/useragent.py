@@ -106,6 +106,7 @@ class UserAgent:
         self.identifiers: Identifiers = identifiers or RandomIdentifiers()
         self.clock = clock
         self.on_silence: Callable[[str], object] | None = None
+        self._silences: set[Any] = set()
         self.layer = TransactionLayer(self._deliver, self.identifiers, closed=self._lost)
         self._authorities = authorities
         self._open_ways = open_ways
@@ -137,6 +138,10 @@ class UserAgent:
         """Close the sockets; what lasts at the server stays there until it expires."""
         self._dialog_users.clear()
         self._flow_users.clear()
+        for silence in self._silences:
+            if silence.active():
+                silence.cancel()
+        self._silences.clear()
         ways, self._ways = self._ways, None
         if ways is None:
             done: Deferred[None] = Deferred()
@@ -264,9 +269,12 @@ class UserAgent:
             silence = None
             if self.on_silence is not None and not flow.reliable:
                 silence = self.reactor.callLater(_SILENCE, self._silent, why)
+                self._silences.add(silence)
             response = await done
-            if silence is not None and silence.active():
-                silence.cancel()
+            if silence is not None:
+                self._silences.discard(silence)
+                if silence.active():
+                    silence.cancel()
             if response is not None:
                 return response
             if transaction.failure == "transport" and flow.reliable:
@@ -282,7 +290,7 @@ class UserAgent:
 
     def _silent(self, why: str) -> None:
         tell, self.on_silence = self.on_silence, None
-        if tell is not None and self._ways is not None:
+        if tell is not None:
             tell(why)
 
     # Requests that come, and connections that go.
