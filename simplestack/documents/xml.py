@@ -1,11 +1,13 @@
 """The one XML parser: UTF-8 only, no DTD, no entities, no network, bounded."""
 
+from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
 from lxml import etree
 
 from simplestack.documents.errors import DocumentError, XMLError
+from simplestack.documents.vocabulary import Vocabulary
 
 
 class Limits(NamedTuple):
@@ -38,9 +40,23 @@ def _parser(*, content_only: bool, recover: bool = False) -> etree.XMLParser:
     )
 
 
-_FAITHFUL: Final = _parser(content_only=False)
-_CONTENT: Final = _parser(content_only=True)
-_FRAGMENT: Final = _parser(content_only=True, recover=True)
+def _make_faithful() -> etree.XMLParser:
+    return _parser(content_only=False)
+
+
+def _make_content() -> etree.XMLParser:
+    return _parser(content_only=True)
+
+
+def _make_fragment() -> etree.XMLParser:
+    return _parser(content_only=True, recover=True)
+
+
+_FAITHFUL: Final = _make_faithful()
+_CONTENT: Final = _make_content()
+_FRAGMENT: Final = _make_fragment()
+
+_VOCABULARY: Final = Vocabulary()
 
 _ENCODINGS: Final = (b"utf-8", b"utf8", b"us-ascii", b"ascii")
 
@@ -51,7 +67,7 @@ def parse(data: bytes, *, limits: Limits = DEFAULT) -> etree._Element:
     :raises XMLError: for anything that is not a well-formed XML 1.0 document
         in UTF-8 without a document type declaration, within the limits.
     """
-    return _parse(data, _FAITHFUL, limits)
+    return _parse(data, _FAITHFUL, _make_faithful, limits)
 
 
 def parse_content(data: bytes, *, limits: Limits = DEFAULT) -> etree._Element:
@@ -61,7 +77,7 @@ def parse_content(data: bytes, *, limits: Limits = DEFAULT) -> etree._Element:
 
     :raises XMLError: as :func:`parse` does.
     """
-    return _parse(data, _CONTENT, limits)
+    return _parse(data, _CONTENT, _make_content, limits)
 
 
 def parse_fragment(data: bytes) -> etree._Element | None:
@@ -74,7 +90,11 @@ def parse_fragment(data: bytes) -> etree._Element | None:
     if position >= 0 and _in_prolog(data, position):
         return None
     try:
-        root: etree._Element | None = etree.fromstring(data, _FRAGMENT)
+        root: etree._Element | None
+        if _VOCABULARY.takes(data):
+            root = etree.fromstring(data, _FRAGMENT)
+        else:
+            root = _VOCABULARY.read(data, _make_fragment)
     except etree.XMLSyntaxError:
         return None
     return root
@@ -117,7 +137,12 @@ def local_name(node: etree._Element) -> str:
     return str(node.tag).rpartition("}")[2]
 
 
-def _parse(data: bytes, parser: etree.XMLParser, limits: Limits) -> etree._Element:
+def _parse(
+    data: bytes,
+    parser: etree.XMLParser,
+    make: Callable[[], etree.XMLParser],
+    limits: Limits,
+) -> etree._Element:
     if len(data) > limits.octets:
         raise XMLError("too-large", f"the document is larger than {limits.octets} octets")
     if not data.isascii():
@@ -134,7 +159,12 @@ def _parse(data: bytes, parser: etree.XMLParser, limits: Limits) -> etree._Eleme
     if len(data) > limits.nodes and data.count(b"<") - ends > limits.nodes:
         raise XMLError("too-many-nodes", f"the document has more than {limits.nodes} nodes")
     try:
-        root = etree.fromstring(data, parser)
+        if _VOCABULARY.takes(data):
+            root = etree.fromstring(data, parser)
+        else:
+            read = _VOCABULARY.read(data, make)
+            assert read is not None, "only a parser that recovers gives nothing"
+            root = read
     except etree.XMLSyntaxError as error:
         raise _refusal(error, limits) from None
     # Every level but the last one needs an end tag, so few end tags mean few levels.

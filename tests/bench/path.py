@@ -76,6 +76,9 @@ class Caught:
         """Keep a datagram."""
         self.sent.append((data, address))
 
+    def stopReading(self) -> None:
+        """There is no socket to read."""
+
     def stopListening(self) -> None:
         """There is no socket to close."""
 
