@@ -1,7 +1,7 @@
 """Which lists there are, whose they are, and what they consist of (RFC 4826 §4.4.6)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 from twisted.internet.defer import Deferred, inlineCallbacks
 
@@ -22,6 +22,10 @@ SERVICES: Final = "rls-services"
 #: Seconds for which what another server has said holds, and how many such answers are kept.
 _KEPT: Final = 60.0
 _KEPT_MOST: Final = 1000
+
+
+#: Services by their addresses, of documents that have been read.
+_Read: TypeAlias = dict[tuple[str, str], dict[str | None, Service]]
 
 
 class Fetcher(Protocol):
@@ -120,6 +124,8 @@ class ListDirectory:
         service = self._operator(name)
         owner = ""
         sources: set[tuple[str, str]] = set()
+        # A list may have thousands of entries that name services of one document.
+        read: _Read = {}
         if service is None:
             if name[4:].startswith(RECIPIENTS):
                 return self._recipients(aor)
@@ -127,7 +133,7 @@ class ListDirectory:
             if place is None:
                 return None
             owner = place[0] if place[0].startswith("sip:") else ""
-            service = self._users(name, owner, sources)
+            service = self._users(name, owner, sources, read)
             if service is None:
                 return None
         if service.packages is not None and package not in service.packages:
@@ -142,7 +148,7 @@ class ListDirectory:
             domains=self._domains,
             limits=self.role.limits,
             fetch_remote=self._element,
-            nested=lambda each: self._operator(each) or self._users(each, owner, sources),
+            nested=lambda each: self._operator(each) or self._users(each, owner, sources, read),
             lenient=lenient,
         )
         flat = evaluator.evaluate(service)
@@ -160,17 +166,20 @@ class ListDirectory:
         entries = tuple([Entry(each) for each in kept[1]])
         return service._replace(resource_list=None, list=List(None, None, entries))
 
-    def _users(self, name: str, owner: str, sources: set[tuple[str, str]]) -> Service | None:
+    def _users(
+        self, name: str, owner: str, sources: set[tuple[str, str]], read: _Read
+    ) -> Service | None:
         """A user's service of this name, if he is the owner.  Raises _WantedError."""
         place = self.index.place(name)
         if place is None or (owner and place[0] != owner):
             return None
         sources.add(place)
-        document = self._fetch(*place)
-        for each in () if document is None else services_of(document):
-            if target_of(each.uri) == name:
-                return each
-        return None
+        services = read.get(place)
+        if services is None:
+            document = self._fetch(*place)
+            found = () if document is None else services_of(document)
+            services = read[place] = {target_of(each.uri): each for each in reversed(found)}
+        return services.get(name)
 
     def _element(self, anchor: str) -> bytes:
         """What has been fetched from another server."""

@@ -21,7 +21,7 @@ from simplestack.sip.errors import SIPError
 from simplestack.sip.memory import remember
 from simplestack.sip.uri import parse_uri
 from simplestack.state import Document
-from simplestack.xcap.edit import find
+from simplestack.xcap.lookup import Lookup
 from simplestack.xcap.nodes import parse as parse_node
 from simplestack.xcap.selectors import DocumentSelector, below, parse, root_path
 
@@ -59,6 +59,9 @@ class ListLimits(NamedTuple):
     entries: int = 500
     #: References that are followed; beyond it 502.
     references: int = 100
+    #: Octets that have been read of documents and of what is referred to, with which no more of
+    #: either is read: 502.
+    octets: int = 1_000_000
 
 
 class Evaluator:
@@ -99,6 +102,8 @@ class Evaluator:
         self._sources: set[tuple[str, str]] = set()
         self._traversed: set[str] = set()
         self._references = 0
+        self._octets = 0
+        self._lookups: dict[tuple[str, str], Lookup] = {}
         self._omitted = 0
 
     def evaluate(self, service: Service) -> FlatList:
@@ -154,19 +159,20 @@ class Evaluator:
         if aor is None:
             # Only what can be subscribed to is "added to the flat list" (§4.4.6).
             return
-        service = None if self._nested is None else self._nested(aor)
-        if service is not None:
-            self._enter(aor, service)
-            return
+        if self._nested is not None:
+            if aor in self._traversed:
+                return
+            service = self._nested(aor)
+            if service is not None:
+                self._enter(aor, service)
+                return
         if len(self._entries) >= self._limits.entries:
             self._omitted += 1
             return
         self._entries[entry.uri] = FlatEntry(entry.uri, aor, entry.display_name)
 
     def _enter(self, aor: str, service: Service) -> None:
-        """Take what is in another list of this server, unless it has been taken already."""
-        if aor in self._traversed:
-            return
+        """Take what is in another list of this server."""
         self._traversed.add(aor)
         self._references += 1
         if self._references > self._limits.references:
@@ -209,6 +215,7 @@ class Evaluator:
         if self._fetch_remote is None:
             raise _bad_gateway(f"{anchor} is on another server")
         element = self._fetch_remote(anchor)
+        self._read(len(element))
         if element.startswith(b"<?xml"):
             element = element.partition(b"?>")[2]
         try:
@@ -243,15 +250,16 @@ class Evaluator:
             raise _bad_gateway(f"{shown} does not point into a resource list")
         if self._owner and place.owner not in ("", self._owner):
             raise _bad_gateway(f"{shown} is not a document of {self._owner}")
-        body = self._document(place, shown).body
+        within = self._lookup(place, shown)
         try:
             node = parse_node(selector.node, selector.query, ns.RESOURCE_LISTS)
         except SIPError as error:
             raise _bad_gateway(f"{shown}: {error.text}") from None
-        found = None if node.attribute is not None or node.namespaces else find(body, node)
+        found = None if node.attribute is not None or node.namespaces else within.find(node)
         if found is None:
             raise _bad_gateway(f"{shown} is not there")
         element = found.element
+        self._read(element.end - element.start)
         head = "".join(
             f' xmlns{":" + prefix if prefix else ""}="{attribute(namespace)}"'
             for prefix, namespace in element.scope().items()
@@ -262,13 +270,26 @@ class Evaluator:
         except DocumentError as error:
             raise _bad_gateway(f"{shown}: {error}") from None
 
-    def _document(self, place: DocumentSelector, shown: str) -> Document:
+    def _lookup(self, place: DocumentSelector, shown: str) -> Lookup:
         # A document that is not there yet is one that the list waits for.
-        self._sources.add((place.aor, place.id))
-        document = self._fetch(place.aor, place.id)
-        if document is None:
-            raise _bad_gateway(f"{shown} is not there")
-        return document
+        key = (place.aor, place.id)
+        self._sources.add(key)
+        found = self._lookups.get(key)
+        if found is None:
+            document = self._fetch(*key)
+            if document is None:
+                raise _bad_gateway(f"{shown} is not there")
+            self._read(len(document.body))
+            found = self._lookups[key] = Lookup(document.body)
+        return found
+
+    def _read(self, octets: int) -> None:
+        """See that it is not too much: the same may be referred to again and again."""
+        if self._octets > self._limits.octets:
+            raise _bad_gateway(
+                f"what the list refers to has more than {self._limits.octets} octets"
+            )
+        self._octets += octets
 
 
 def flat_body(body: bytes, limits: ListLimits | None = None) -> FlatList:

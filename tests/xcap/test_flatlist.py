@@ -213,6 +213,48 @@ class ReferenceTests(FlatListCase):
         self.assertEqual((len(flat.entries), flat.omitted), (10, 2))
         self.refused(resource_list("m"), "references", limits=ListLimits(references=5))
 
+    def test_octets(self) -> None:
+        """What is referred to is read as long as it is not too much, be it the same every time.
+
+        A user's list that named his longest one 99 times took three seconds, with each SUBSCRIBE.
+        """
+        same = "".join(
+            f'<external anchor="{ROOT}/{BELOW}list%5b1%5d?xmlns(a={number})"/>'
+            for number in range(9)
+        )
+        self.store(f'<list name="l">{entries(*"abcdefgh")}</list><list name="m">{same}</list>')
+        self.assertEqual(self.users(self.flat(resource_list("m"))), [*"abcdefgh"])
+        (document,) = self.documents.values()
+        limits = ListLimits(octets=len(document.body) + 1500)
+        self.refused(resource_list("m"), "octets", limits=limits)
+        flat = self.flat(resource_list("m"), limits=limits, lenient=True)
+        self.assertEqual(self.users(flat), [*"abcdefgh"])
+
+    def test_documents_are_read_once(self) -> None:
+        """However many entries refer to a document, or name one and the same service."""
+        references = "".join(
+            f'<entry-ref ref="{BELOW}list%5b1%5d/entry%5b{number}%5d"/>' for number in (1, 2)
+        )
+        spellings = "".join(f'<entry uri="sip:n@example.com;x={each}"/>' for each in "abc")
+        self.store(f'<list>{entries("a", "b")}</list><list name="m">{references}{spellings}</list>')
+        fetched: list[str] = []
+        asked: list[str] = []
+
+        def fetch(aor: str, id_: str) -> Document | None:
+            fetched.append(id_)
+            return self.documents.get((aor, id_))
+
+        def nested(aor: str) -> Service | None:
+            asked.append(aor)
+            return (
+                service("<list><rl:entry uri='sip:c@example.com'/></list>") if "n@" in aor else None
+            )
+
+        evaluator = Evaluator(fetch, ALICE, root=ROOT, nested=nested)
+        self.assertEqual(self.users(evaluator.evaluate(resource_list("m"))), [*"abc"])
+        self.assertEqual(fetched, ["resource-lists/index"])
+        self.assertEqual(asked.count("sip:n@example.com"), 1)
+
 
 class BodyTests(SynchronousTestCase):
     def test_example(self) -> None:
