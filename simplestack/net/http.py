@@ -327,7 +327,11 @@ def send(transport: Any, data: bytes) -> None:
     for transports that are no plain socket, it is ``transport.write``.
     """
     if (
-        getattr(transport, "_tempDataLen", 1)
+        # TLS gives the attributes of the socket that it lies on for its own: what is written there
+        # would leave in clear.
+        not hasattr(type(transport), "writeSomeData")
+        or getattr(transport, "TLS", False)
+        or getattr(transport, "_tempDataLen", 1)
         or transport.dataBuffer
         or transport.disconnecting
         or not transport.connected

@@ -3,6 +3,10 @@
 import gzip
 import socket
 from collections.abc import Callable, Generator
+from contextlib import closing
+from http.client import HTTPSConnection
+from pathlib import Path
+from ssl import create_default_context
 from typing import Any
 
 from hypothesis import given
@@ -10,6 +14,7 @@ from hypothesis import strategies as st
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -20,6 +25,7 @@ from twisted.web.server import Request, Site
 from twisted.web.test.requesthelper import DummyChannel
 
 from simplestack.net.http import Exchange, XCAPResource, XCAPSite, send
+from tests.net.doubles import Authority
 
 _HERE = IPv4Address("TCP", "192.0.2.1", 40000)
 CLOSE = "Connection: close"
@@ -296,6 +302,45 @@ class RealSocketTests(TestCase):
         self.assertIn(b"Content-Length: 10000000", head)
         self.assertEqual(rest[: len(body)], body)
         self.assertTrue(rest.endswith(b"\r\n\r\nsmall"))
+
+
+class TLSTests(TestCase):
+    """Over HTTPS as it is served, and as a client keeps its connection."""
+
+    @inlineCallbacks
+    def test_second_response(self) -> Generator[Deferred[Any], Any, None]:
+        """Every response goes through TLS (RFC 9110 §4.2.2), the second of a connection and those
+        that come later, too: none goes past it to the socket.
+        """
+        folder = self.mktemp()
+        Path(folder).mkdir()
+        authority = Authority(folder)
+        key, certificate = authority.issue("127.0.0.1")
+
+        def serve(exchange: Exchange) -> None:
+            exchange.respond(200, (), b"secret")
+
+        endpoint = serverFromString(
+            reactor,
+            f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}",
+        )
+        port = yield endpoint.listen(XCAPSite(XCAPResource(serve), reactor))
+        self.addCleanup(port.stopListening)
+        context = create_default_context(cafile=authority.path)
+
+        def ask() -> list[bytes]:
+            connection = HTTPSConnection(
+                "127.0.0.1", port.getHost().port, timeout=10, context=context
+            )
+            with closing(connection):
+                bodies = []
+                for _ in range(3):
+                    connection.request("GET", "/")
+                    bodies.append(connection.getresponse().read())
+                return bodies
+
+        bodies = yield deferToThread(ask)
+        self.assertEqual(bodies, [b"secret"] * 3)
 
 
 class LimitTests(Case):
