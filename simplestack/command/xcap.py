@@ -290,12 +290,20 @@ class Editing:
 
 def _editor(file: Path) -> None:
     """Let a person edit a file, with the editor that the environment names."""
-    command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    command = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+    if not command:
+        if not sys.stdin.isatty():
+            raise ClientError(
+                "there is no terminal to edit in; VISUAL or EDITOR may name a program"
+            )
+        command = "vi"
     # An interrupt is for the editor, which has the terminal.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         status = subprocess.call([*shlex.split(command), str(file)])
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ClientError(f"the editor {command!r} can't be run: {error.strerror}") from None
+    except ValueError as error:
         raise ClientError(f"the editor {command!r} can't be run: {error}") from None
     finally:
         signal.signal(signal.SIGINT, before)

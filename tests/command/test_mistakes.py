@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from simplestack import __version__
+from simplestack.client.errors import ClientError
 from simplestack.command.arguments import PASSWORD
+from simplestack.command.xcap import _editor
 from tests.command.test_programs import PROGRAM
 from tests.peers.running import environment
 
@@ -85,6 +88,18 @@ class MistakeTests(SynchronousTestCase):
         for name in ("", "my friends", "freünde", 'a"b'):
             self.refused(2, "a list can't be called", "buddies", "list", "--list", name, *_ALICE)
         self.refused(2, "is not a URI", "publish", "--contact", "at home", *_ALICE)
+
+    def test_editor(self) -> None:
+        """Without a terminal no editor is begun that wants one; one that is not there is named."""
+        file = self.directory / "document.xml"
+        self.patch(sys, "stdin", StringIO())
+        for set_to, words in (
+            ({}, "there is no terminal"),
+            ({"EDITOR": "/no/editor"}, "'/no/editor' can't be run: No such file or directory"),
+        ):
+            self.patch(os, "environ", set_to)
+            error = self.assertRaises(ClientError, _editor, file)
+            self.assertIn(words, str(error))
 
     def test_closed_streams(self) -> None:
         """A caller, such as cron, may have closed stdin, stdout or stderr."""
