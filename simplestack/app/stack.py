@@ -16,7 +16,6 @@ from twisted.internet.defer import (
     maybeDeferred,
     succeed,
 )
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -40,6 +39,7 @@ from simplestack.net.descriptors import RESERVE, room
 from simplestack.net.endpoints import parse_listen
 from simplestack.net.fetch import Fetcher
 from simplestack.net.network import ListenError, Network, listening_advice
+from simplestack.net.renewal import RenewableEndpoint
 from simplestack.sip.memory import make_room
 from simplestack.store.credentials import CredentialTable
 from simplestack.store.errors import StoreError
@@ -87,6 +87,7 @@ class Stack(Service):
         self._roots: list[str] = []
         self._control: Any = None
         self._sites: list[Any] = []
+        self._renewable: list[tuple[str, RenewableEndpoint]] = []
         self._ready: Deferred[Any] = succeed(None)
         self._started = 0.0
 
@@ -158,25 +159,45 @@ class Stack(Service):
             self._stop_listening()
             raise SettingsError(str(error)) from None
 
+    def renew(self) -> None:
+        """Read the certificates again, for the connections to come; those that are open go on.
+
+        One that can't be read, or can't serve, is told in the log, and the one of before stays.
+        """
+        readers: list[tuple[str, Callable[[], object]]] = [("SIP", self.network.reload)]
+        readers += [(f"XCAP on {text}", endpoint.renew) for text, endpoint in self._renewable]
+        for what, read in readers:
+            try:
+                read()
+            except Exception as error:
+                self.log.critical(
+                    "the certificate for {what} can't be read again, that of before stays: {reason}",
+                    what=what,
+                    reason=str(error) or type(error).__name__,
+                )
+            else:
+                self.log.info("certificates for {what} were read again", what=what)
+
     @property
     def xcap_resource(self) -> IResource | None:
         """The XCAP root, to be mounted in a site of your own; None without the role."""
         return None if self.core.xcap is None else self.core.xcap.resource
 
     def _listen_for_xcap(self) -> None:
-        self._sites, self._roots = [], []
+        self._sites, self._roots, self._renewable = [], [], []
         if self.core.xcap is None:
             return
         for text in self.settings.xcap:
             try:
-                endpoint = serverFromString(self.reactor, text)
+                renewable = RenewableEndpoint(self.reactor, text)
                 site = self.core.xcap.make_site(
                     self.reactor,
                     self.settings.max_connections,
                     self.settings.max_xcap_connections_per_address,
                 )
-                port = _result(endpoint.listen(site))
+                port = _result(renewable.endpoint.listen(site))
                 self._sites.append(port)
+                self._renewable.append((text, renewable))
                 self._roots.append(shown(text, port.getHost()))
             except CannotListenError as error:
                 raise SettingsError(

@@ -1,6 +1,7 @@
 """``twistd simplestack``: the command line options, and the service that they make."""
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -199,6 +200,7 @@ class Daemon(MultiService):
     def __init__(self, stack: Stack) -> None:
         super().__init__()
         self._reactor = stack.reactor
+        self._stack = stack
         stack.settled = _settled
         self._connections = stack.settings.max_connections
         stack.setServiceParent(self)
@@ -227,6 +229,7 @@ class Daemon(MultiService):
         gc.freeze()
         gc.set_threshold(*_RESTORING)
         self._reactor.callWhenRunning(stop_once, self._reactor)
+        self._reactor.callWhenRunning(renew_on_hangup, self._reactor, self._stack.renew)
 
 
 def _settled() -> None:
@@ -261,6 +264,15 @@ def stop_once(reactor: Any) -> None:
         if callable(handler):
             first[number] = handler
             signal.signal(number, again)
+
+
+def renew_on_hangup(reactor: Any, renew: Callable[[], object]) -> None:
+    """Have SIGHUP renew the certificates, as an operator expects of a daemon.
+
+    Where a terminal says so that it is gone, or nohup that it does not matter, it is left alone.
+    """
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL and not os.isatty(0):
+        signal.signal(signal.SIGHUP, lambda number, frame: reactor.callFromThread(renew))
 
 
 def makeService(options: Options) -> Service:

@@ -35,6 +35,10 @@ class Dialing:
         self._context: SSLContext | None = None
         self._waiting: dict[Target, list[Deferred[StreamFlow]]] = {}
 
+    def renew(self) -> None:
+        """Make another TLS context for the connections to come."""
+        self._context = None
+
     async def dial(self, target: Target, timeout: float) -> StreamFlow:
         """Connect to the target within `timeout` seconds.
 

@@ -134,9 +134,19 @@ class Network:
         return gatherResults(ending).addCallback(lambda _: None)
 
     def reload(self) -> None:
-        """Read the certificates again, for connections to come. Raises ValueError."""
+        """Read the certificates again, for connections to come.
+
+        Those that can't be read stay as they were: then ValueError, with a line for each.
+        """
+        problems = []
         for server in self._tls:
-            server.reload()
+            try:
+                server.reload()
+            except ValueError as error:
+                problems.append(str(error))
+        if problems:
+            raise ValueError("; ".join(problems))
+        self._dialing.renew()
 
     def ready(self, uri: Uri, size: int = 0, prefer: str | None = None) -> Flow | None:
         """See `Ways.ready`."""
