@@ -1,5 +1,7 @@
 """The composition policies: what each of them makes of the same sources, and what holds of all."""
 
+from time import process_time
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.plugin import getPlugins
@@ -185,6 +187,17 @@ class WinnerTests(PolicyTestCase):
             source("b", Presence(ALICE, (service("two"),), (Person("p", None, (idle,)),)), 1001.0),
         )
         self.assertEqual([each.id for each in composed.tuples], ["one"])
+
+    def test_latest_activity_of_thousands(self) -> None:
+        """What a document tells is looked for once, which took fifteen seconds when it was not."""
+        services = tuple(service(f"t{number}", f"sip:{number}@h") for number in range(3500))
+        device = Device("d", DESK, None, (rpid("user-input", "active"),))
+        began = process_time()
+        composed = self.compose(
+            LatestActivityPolicy(), source("a", Presence(ALICE, services, (), (device,)))
+        )
+        self.assertEqual(len(composed.tuples), 3500)
+        self.assertLess(process_time() - began, 2.0)
 
     def test_persons_and_devices(self) -> None:
         """Persons of a class and devices of a device ID compete; of the loser nothing is shown."""
