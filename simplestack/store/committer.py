@@ -2,10 +2,12 @@
 
 The reactor collects changes in a Batch.  A batch is handed over when the writer is idle and the
 reactor has gone once around, so the first batch of a burst is the whole burst; while it is being
-made durable the next one gathers, hence batches are as large as the disk is slow.  Everything but
+made durable the next one gathers, hence batches are as large as the disk is slow.  Transactions begin
+no sooner than a millisecond after one another, so a fast disk is no reason for many small ones.  All but
 ``_Writer`` runs in the reactor's thread and needs no locks.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from queue import Empty, SimpleQueue
@@ -79,6 +81,8 @@ class Committer:
     :param batch_limit: commits in one transaction.
     :param queue_limit: commits that may wait; more fail at once.
     :param retry: seconds between two attempts to bring a failed store back.
+    :param pause: seconds from the begin of a transaction to that of the next, at least: where
+        they come one by one each costs far more than what is in it.
 
     When a batch fails, all that were given after it fail too, since they were decided on top of
     it.  ``on_failure`` is called with the AORs before anything else can be decided about them:
@@ -95,6 +99,7 @@ class Committer:
         batch_limit: int = 1000,
         queue_limit: int = 10_000,
         retry: float = 1.0,
+        pause: float = 0.0,
     ) -> None:
         self._database = database
         self._reactor = reactor
@@ -120,6 +125,7 @@ class Committer:
         self._started: Deferred[None] | None = None
         self._stopping: list[Deferred[None]] = []
         self._retry = retry
+        self._pause = pause
         self._writer: _Writer
 
     @property
@@ -136,7 +142,7 @@ class Committer:
         self._started = Deferred()
         self._alive = self._up = True
         # A thread starts once.
-        self._writer = _Writer(self._database, self, self._reactor, self._retry)
+        self._writer = _Writer(self._database, self, self._reactor, self._retry, self._pause)
         self._writer.thread.start()
         return self._started
 
@@ -358,7 +364,12 @@ class _Writer:
     """
 
     def __init__(
-        self, database: Database, committer: Committer, reactor: Reactor, retry: float
+        self,
+        database: Database,
+        committer: Committer,
+        reactor: Reactor,
+        retry: float,
+        pause: float,
     ) -> None:
         self.thread = Thread(target=self._run, name="simplestack store writer", daemon=True)
         self.inbox: SimpleQueue[Batch | None] = SimpleQueue()
@@ -366,6 +377,7 @@ class _Writer:
         self._committer = committer
         self._call = reactor.callFromThread
         self._retry = retry
+        self._pause = pause
         self._connection: Connection
 
     def _run(self) -> None:
@@ -382,6 +394,7 @@ class _Writer:
             return
         self._call(committer.opened)
         while (batch := self.inbox.get()) is not None:
+            end = time.monotonic() + self._pause
             try:
                 refused = self._write(batch)
             except Exception as error:
@@ -391,6 +404,9 @@ class _Writer:
                 self._call(committer.recovered)
             else:
                 self._call(committer.written, batch, refused)
+            left = end - time.monotonic()
+            if left > 0:
+                time.sleep(left)
         self._connection.close()
         self._call(committer.closed)
 

@@ -25,6 +25,7 @@ class SQLStore:
     :param queue_limit: commits that may wait; more fail at once.
     :param busy_timeout: seconds to wait for another process that writes to the same SQLite file.
     :param retry: seconds between two attempts to bring a failed database back.
+    :param pause: seconds from the begin of a transaction to that of the next, at least.
     :param readers: threads that read.
 
     Raises StoreError where the URL is bad.
@@ -39,6 +40,7 @@ class SQLStore:
         queue_limit: int = 10_000,
         busy_timeout: float = 5.0,
         retry: float = 1.0,
+        pause: float = 0.001,
         readers: int = 2,
     ) -> None:
         self.database = Database(url, busy_timeout=busy_timeout)
@@ -50,6 +52,7 @@ class SQLStore:
             batch_limit=batch_limit,
             queue_limit=queue_limit,
             retry=retry,
+            pause=pause,
         )
 
     @property

@@ -1,6 +1,7 @@
 """What happens when the database fails, and how it comes back."""
 
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from threading import Thread
@@ -243,6 +244,14 @@ class SQLiteTests(_Case):
         self.assertEqual(self.failed, [{CAROL}])
         self.assertEqual(self.outcomes(results), [None, None, None, Unavailable])
         self.assertEqual(self.outcomes([committed(store, ChangeSet(CAROL, []))]), [None])
+
+    def test_pause(self) -> None:
+        """Transactions do not begin sooner after one another than they may."""
+        store = self.started(self.url, pause=0.1)
+        began = time.monotonic()
+        for number in range(3):
+            self.outcomes([committed(store, ChangeSet(ALICE, [binding(cseq=number)]))])
+        self.assertGreaterEqual(time.monotonic() - began, 0.2)
 
     def test_batch_limit(self) -> None:
         """More than a batch takes is committed in several, in order."""
