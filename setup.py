@@ -31,6 +31,7 @@ COMPILED = [
     "simplestack/roles/rules.py",
     "simplestack/roles/rulings.py",
     "simplestack/roles/xcapdiff.py",
+    "simplestack/store/batch.py",
     "simplestack/store/committer.py",
     "simplestack/store/statements.py",
     "simplestack/app/authentication.py",

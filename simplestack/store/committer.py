@@ -18,21 +18,18 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from simplestack.state import RECORD_KINDS, ChangeSet, Kind, Record, Removed, row_of
+from simplestack.state import ChangeSet, Kind, Removed, row_of
+from simplestack.store.batch import Batch, Entries, Settled
 from simplestack.store.database import Connection, Database
 from simplestack.store.errors import StoreError, Unavailable, Unstorable
 from simplestack.store.text import KEY_LIMIT, encode, fits
 
-__all__ = ["Batch", "Committer", "Reactor"]
+__all__ = ["Committer", "Reactor"]
 
 #: Seconds that commits may be released for before the reactor does something else.
 _SLICE: Final = 0.005
 #: Octets that must be writable before a failed store counts as recovered.
 _TRIAL: Final = 65_536
-
-_Entries = dict[tuple[str, str], Record | Removed]
-#: Told what a commit has come to.
-_Settled = Callable[[Exception | None], object]
 
 
 class Reactor(Protocol):
@@ -48,31 +45,6 @@ class Reactor(Protocol):
 
     def callFromThread(self, call: Callable[..., object], /, *args: object) -> None:
         """Call in the reactor's thread, from another."""
-
-
-class Batch:
-    """Changes that are made durable together; of each record the last one."""
-
-    __slots__ = ("aors", "entries", "since", "waiting")
-
-    def __init__(self, since: float) -> None:
-        #: When its first changes were given.
-        self.since = since
-        self.entries: dict[Kind, _Entries] = {kind: {} for kind in RECORD_KINDS}
-        self.aors: set[str] = set()
-        #: In the order of the commits.
-        self.waiting: list[tuple[str, _Settled]] = []
-
-    def without(self, aors: Collection[str]) -> list[tuple[str, _Settled]]:
-        """Take out what concerns these AORs; who waits for it."""
-        taken = [waiter for waiter in self.waiting if waiter[0] in aors]
-        self.waiting = [waiter for waiter in self.waiting if waiter[0] not in aors]
-        self.aors.difference_update(aors)
-        for kind, entries in self.entries.items():
-            self.entries[kind] = {
-                key: entry for key, entry in entries.items() if key[0] not in aors
-            }
-        return taken
 
 
 class Committer:
@@ -113,7 +85,7 @@ class Committer:
         self._written: Batch | None = None
         self._going = False
         #: Outcomes that are not told yet, in order.
-        self._told: deque[tuple[_Settled, Exception | None]] = deque()
+        self._told: deque[tuple[Settled, Exception | None]] = deque()
         self._telling = False
         #: The database is back, and it is still told what was lost.
         self._recovering = False
@@ -155,7 +127,7 @@ class Committer:
         self._go()
         return stopped
 
-    def commit(self, changes: ChangeSet, settled: _Settled) -> None:
+    def commit(self, changes: ChangeSet, settled: Settled) -> None:
         """Make changes durable; ``settled`` is called later, with None when they are.
 
         It is never called before that of an earlier commit, unless they fail: with Unavailable, or
@@ -211,7 +183,7 @@ class Committer:
             return self._reactor.seconds() - self._written.since
         return self._reactor.seconds() - self._queue[0].since if self._queue else 0.0
 
-    def _reject(self, aor: str, settled: _Settled, error: StoreError) -> None:
+    def _reject(self, aor: str, settled: Settled, error: StoreError) -> None:
         self._disown({aor})
         self._tell_later(settled, error)
 
@@ -264,7 +236,7 @@ class Committer:
         if not self._telling:
             self._tell()
 
-    def _tell_later(self, settled: _Settled, error: Exception | None) -> None:
+    def _tell_later(self, settled: Settled, error: Exception | None) -> None:
         """Tell what was decided at once, but not before the caller knows that it has asked."""
         self._count += 1
         self._told.append((settled, error))
@@ -467,7 +439,7 @@ class _Writer:
                 for step in steps:
                     connection.execute(*step)
 
-    def _steps(self, entries: dict[Kind, _Entries]) -> list[tuple[str, Sequence[Any]]]:
+    def _steps(self, entries: dict[Kind, Entries]) -> list[tuple[str, Sequence[Any]]]:
         database = self._database
         steps: list[tuple[str, Sequence[Any]]] = []
         for kind, changed in entries.items():
