@@ -164,8 +164,16 @@ class Stack(Service):
 
         One that can't be read, or can't serve, is told in the log, and the one of before stays.
         """
-        readers: list[tuple[str, Callable[[], object]]] = [("SIP", self.network.reload)]
-        readers += [(f"XCAP on {text}", endpoint.renew) for text, endpoint in self._renewable]
+        readers: list[tuple[str, Callable[[], object]]] = []
+        if any(spec.transport == "tls" for spec in self.network.listen):
+            readers.append(("SIP", self.network.reload))
+        readers += [
+            (f"XCAP on {text}", endpoint.renew)
+            for text, endpoint in self._renewable
+            if endpoint.renewable
+        ]
+        if not readers:
+            self.log.info("there are no certificates to be read again")
         for what, read in readers:
             try:
                 read()

@@ -21,7 +21,9 @@ class RenewableEndpoint:
     def __init__(self, reactor: Any, text: str) -> None:
         self._text = text
         self._latest = _Latest()
-        taking = _Taking(reactor, self._latest) if text.startswith("ssl:") else reactor
+        #: Whether there are files to read again.
+        self.renewable = text.startswith("ssl:")
+        taking = _Taking(reactor, self._latest) if self.renewable else reactor
         #: Where to listen.
         self.endpoint: IStreamServerEndpoint = serverFromString(taking, text)
 
@@ -30,10 +32,9 @@ class RenewableEndpoint:
 
         Raises what Twisted raises where they can't serve; those of before go on then.
         """
-        if self._text.startswith("ssl:"):
-            # The files are read when the text is; nothing is opened for it.
-            endpoint = serverFromString(_Renewing(self._latest), self._text)
-            endpoint.listen(None)  # nobody comes
+        # The files are read when the text is; nothing is opened for it.
+        endpoint = serverFromString(_Renewing(self._latest), self._text)
+        endpoint.listen(None)  # nobody comes
 
 
 @implementer(IOpenSSLContextFactory)

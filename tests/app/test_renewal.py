@@ -78,6 +78,15 @@ class RenewalTests(StackCase):
             self.assertEqual(len(told), 2, self.seen)
             self.assertEqual([await self.shown(sip), await self.shown(xcap)], [first, first])
 
+    @asynchronous
+    async def test_none(self) -> None:
+        """Where nothing is served over TLS that is said, and nothing else happens."""
+        roles = ("presence", "xcap")
+        stack, _ = await self.start(self.settings(roles=roles, xcap=("tcp:0:interface=127.0.0.1",)))
+        self.seen.clear()
+        stack.renew()
+        self.assertEqual(self.seen, ["there are no certificates to be read again"])
+
 
 class HangupTests(SynchronousTestCase):
     def setUp(self) -> None:
