@@ -14,7 +14,7 @@ from simplestack.command.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = Path(simplestack.__file__).parent
-PLACES = (SOURCES, ROOT / "tests", ROOT / "twisted")
+PLACES = (SOURCES, ROOT / "tests", SOURCES.parent / "twisted" / "plugins")
 #: Options of other programs: useradd, twistd, docker, pip, createdb, systemctl, pg_dump, curl.
 _OTHERS = {
     *("--digest", "--encoding", "--format", "--gid", "--home-dir", "--logfile", "--logger"),
@@ -57,10 +57,13 @@ class NameTests(SynchronousTestCase):
         where only the name is told.
         """
         names = {path.name for path in ROOT.rglob("*.*") if ".git" not in path.parts}
+        names.update(path.name for path in SOURCES.rglob("*.py"))
         for path in sorted((ROOT / "docs").rglob("*.md")):
             for quoted in re.findall(r"`([\w./-]+\.(?:py|md|flow|service))`", page(path)):
                 found = "/" not in quoted and quoted in names
-                found = found or any((place / quoted).exists() for place in (ROOT, *PLACES))
+                found = found or any(
+                    (place / quoted).exists() for place in (ROOT, SOURCES.parent, *PLACES)
+                )
                 self.assertTrue(found, f"{path.name}: {quoted}")
 
     def test_options(self) -> None:
